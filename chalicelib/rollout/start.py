@@ -1,0 +1,174 @@
+"""From a request to the first wave: preflight's ruling carried out, then the smoke. Pure.
+
+No service is touched here; a rollout that ends here is REJECTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from chalicelib.fleet.model import Group, Kind
+from chalicelib.health.death import Cause, cause_of_death, epitaph
+from chalicelib.health.model import Answer, Endpoint, Finding, Standing
+from chalicelib.incident.model import Grade
+from chalicelib.rollout.memory import lacks_anchor
+from chalicelib.rollout.model import (
+    SMOKE_PASSED,
+    Action,
+    Decision,
+    GroupState,
+    KeepImage,
+    Origin,
+    Phase,
+    Rollout,
+    RunSmoke,
+    Snapshot,
+    Step,
+    StopSmoke,
+)
+from chalicelib.rollout.phases import enter, hold, stay
+from chalicelib.rollout.plan import Plan, plan_waves
+from chalicelib.rollout.preflight import Objection, Ruling, preflight
+
+WAIT_SECONDS = 30.0  # between two looks at a reason to wait
+SMOKE_POLL_SECONDS = 2.0
+MAX_SMOKES = 3  # an image whose smoke task the platform killed is tried again
+
+
+def steps_of(group: Group, state: GroupState, at: Mapping[str, str | None]) -> tuple[Step, ...]:
+    """The record's steps, in the plan's order; `at` is the revision that each service runs now."""
+    plan = plan_waves(group)
+    return tuple(
+        Step(service=name, wave=index, stable=state.stable.get(name), start=at.get(name))
+        for index, wave in enumerate(plan.waves)
+        for name in wave
+    )
+
+
+def admit(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
+    """Carry out preflight's ruling on a rollout that has not begun."""
+    objection = preflight(rollout, seen, state, group, now)
+    if objection is not None:
+        return _object(rollout, objection, group, now)
+    if rollout.smoked or rollout.origin is Origin.RETURN:
+        return _begin(rollout, state, group, now)
+    smoking = enter(rollout, Phase.SMOKING, "smoking", "the image runs alone, on scratch storage", now)
+    smoking = replace(smoking, alarms=dict(seen.alarms) or smoking.alarms)
+    return Decision(rollout=smoking, actions=_start_smoke(smoking, state, group), wake_in=SMOKE_POLL_SECONDS)
+
+
+def _object(rollout: Rollout, objection: Objection, group: Group, now: datetime) -> Decision:
+    match objection.ruling:
+        case Ruling.REFUSE:
+            rejected = enter(rollout, Phase.REJECTED, objection.reason, objection.why, now)
+            return Decision(rollout=rejected, report=True, grade=Grade.P3)
+        case Ruling.HOLD:
+            return hold(rollout, objection.reason, objection.why, now, grade=Grade.P3)
+        case Ruling.ASK:
+            asking = enter(rollout, Phase.AWAITING_APPROVAL, objection.reason, objection.why, now)
+            news = rollout.phase is not Phase.AWAITING_APPROVAL
+            return Decision(rollout=asking, wake_in=900.0, report=news, grade=Grade.P4)
+        case Ruling.WAIT:
+            waited = (now - (rollout.waiting_since or now)).total_seconds()
+            if objection.spoils and waited > group.limits.deadline_seconds:
+                return hold(rollout, objection.reason, f"{objection.why}; waited {waited:.0f} s", now, grade=Grade.P2)
+            waiting = enter(rollout, Phase.WAITING, objection.reason, objection.why, now)
+            since = (rollout.waiting_since or now) if objection.spoils else None
+            return Decision(rollout=replace(waiting, waiting_since=since), wake_in=_patience(objection))
+
+
+def _patience(objection: Objection) -> float:
+    return 10.0 if objection.spoils else WAIT_SECONDS
+
+
+def _begin(rollout: Rollout, state: GroupState, group: Group, now: datetime) -> Decision:
+    """Let the first wave move, once it is this rollout's turn and every node's baseline is known."""
+    if state.active != rollout.id:
+        waiting = enter(rollout, Phase.WAITING, "queued", "smoked; waits for the active rollout's wave to end", now)
+        return Decision(rollout=waiting, wake_in=WAIT_SECONDS)
+    unknown = [s.service for s in rollout.steps if group.kind is Kind.NODE and not s.touched and lacks_anchor(s)]
+    if unknown and "not_measured" not in rollout.forced:
+        since = rollout.waiting_since or now
+        why = f"the hash at a settled height of {', '.join(unknown)} is still to be read"
+        if (now - since).total_seconds() > group.limits.deadline_seconds:
+            return hold(rollout, "not_measured", why, now, grade=Grade.P2)
+        waiting = enter(rollout, Phase.WAITING, "baseline", why, now)
+        return Decision(rollout=replace(waiting, waiting_since=since), wake_in=SMOKE_POLL_SECONDS)
+    plan: Plan = plan_waves(group)
+    first = enter(rollout, Phase.SHIFTING, "wave", f"wave 1 of {len(plan.waves)}: {', '.join(plan.waves[0])}", now)
+    keep = _keeps(rollout, state) if rollout.origin is Origin.RETURN else ()
+    return Decision(rollout=replace(first, wave=0, wave_since=now), actions=keep, wake_in=0.0)
+
+
+def _keeps(rollout: Rollout, state: GroupState) -> tuple[Action, ...]:
+    """Protect the target's and every stable digest from ECR's lifecycle rules before anything is touched."""
+    digests = dict.fromkeys((rollout.digest, *(stable.digest for stable in state.stable.values())))
+    return tuple(KeepImage(repository=rollout.repository, digest=digest) for digest in digests)
+
+
+def _start_smoke(rollout: Rollout, state: GroupState, group: Group) -> tuple[Action, ...]:
+    """Keep first, then run: a smoke task that exists proves that the digests are kept."""
+    service = next(iter(group.services))
+    stable = state.stable.get(service)
+    start = next((step.start for step in rollout.steps if step.service == service), None)
+    template = rollout.template or (stable.revision if stable else start)
+    if template is None:
+        return ()
+    return (*_keeps(rollout, state), RunSmoke(service=service, template=template, digest=rollout.digest))
+
+
+def smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
+    """Wait for the first right liveness answer; stop the task whatever came out, and only then go on."""
+    if rollout.smoke_result is None:
+        return _watch_smoke(rollout, seen, state, group, now)
+    task = seen.smoke
+    if "tasks" in seen.unmeasured:
+        return stay(rollout, 5.0)
+    if task is not None and task.desired != "STOPPED" and task.status != "STOPPED":
+        return stay(rollout, SMOKE_POLL_SECONDS, StopSmoke(task=task.arn))
+    if rollout.smoked:
+        return admit(rollout, seen, state, group, now)
+    if rollout.smoke_result == "cancelled":
+        return Decision(rollout=enter(rollout, Phase.REJECTED, rollout.reason, rollout.why, now), report=True, grade=Grade.P4)
+    rejected = enter(rollout, Phase.REJECTED, "smoke_failed", rollout.smoke_result, now)
+    return Decision(rollout=rejected, report=True, grade=Grade.P3, findings=rollout.evidence)
+
+
+def _watch_smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
+    since = rollout.since or now
+    waited = (now - since).total_seconds()
+    task, answer = seen.smoke, seen.smoke_answer
+    if task is None:
+        if waited > group.limits.deadline_seconds:
+            return hold(rollout, "no_capacity", f"the smoke task could not be started for {waited:.0f} s", now, grade=Grade.P2)
+        if "tasks" in seen.unmeasured:
+            return stay(rollout, 5.0)
+        return stay(rollout, 5.0, *_start_smoke(rollout, state, group))
+    if answer is not None and answer.measured(Endpoint.LIVENESS):
+        passed = replace(rollout, smoke_result=SMOKE_PASSED, why="the image answered liveness")
+        return stay(passed, 0.0, StopSmoke(task=task.arn))
+    if task.status == "STOPPED":
+        cause = cause_of_death(task, group.damage_patterns)
+        if cause in (Cause.CAPACITY, Cause.OTHER) and rollout.smoke_tries < MAX_SMOKES:
+            return stay(replace(rollout, smoke_task=None, smoke_tries=rollout.smoke_tries + 1), WAIT_SECONDS)
+        return _smoke_failed(rollout, epitaph(task), task.log)
+    allowed = group.smoke.start_period_seconds
+    alive = (now - task.started_at).total_seconds() if task.started_at else 0.0
+    if alive > allowed:
+        said = answer.notes.get(Endpoint.LIVENESS, "no answer") if answer else "it has no address"
+        timed_out = answer is not None and answer.answers.get(Endpoint.LIVENESS) is Answer.TIMED_OUT
+        if timed_out and seen.readings and not any(r.reached for r in seen.readings.values()):
+            return hold(rollout, "not_measured", f"the smoke task and every service time out: {said}", now, grade=Grade.P2)
+        text = f"no right liveness answer within {allowed} s of its start: GET {group.liveness}: {said}"
+        return _smoke_failed(rollout, text, task.log, task.arn)
+    if waited > group.limits.deadline_seconds:
+        return hold(rollout, "no_capacity", f"the smoke task did not start within {waited:.0f} s", now, grade=Grade.P2)
+    return stay(rollout, SMOKE_POLL_SECONDS)
+
+
+def _smoke_failed(rollout: Rollout, why: str, log: str, task: str | None = None) -> Decision:
+    finding = Finding(check="smoke_failed", service=rollout.group, standing=Standing.BAD, text=why)
+    failed = replace(rollout, smoke_result=why, evidence=(finding,), log=log)
+    return stay(failed, 0.0, *((StopSmoke(task=task),) if task else ()))
