@@ -70,6 +70,7 @@ class Step:
     wave: int  # index into the plan's waves
     stable: Stable | None
     start: str | None = None  # revision that it ran when this rollout took over
+    template: str | None = None  # revision to start from instead of stable's, for Origin.CONFIGURATION
     target: str | None = None  # task definition ARN, once registered
     touched: bool = False
     shifted_at: datetime | None = None
@@ -129,7 +130,7 @@ class Rollout:
     condemned: bool = True  # whether a rollback quarantines the digest (a person's abort does not)
     evidence: tuple[Finding, ...] = ()
     log: str = ""  # tail of the log that explains the evidence
-    template: str | None = None  # revision to start from instead of stable's, for Origin.CONFIGURATION
+    returns: Mapping[str, str] = field(default_factory=dict)  # service -> promoted revision, for Origin.RETURN
     waiting_since: datetime | None = None  # since when something that must not last for ever keeps it waiting
     timeline: tuple[tuple[datetime, str], ...] = ()
 
@@ -178,7 +179,6 @@ class GroupState:
     hold: Hold | None = None
     active: str | None = None  # rollout that owns the group
     queued: str | None = None  # newest rollout that waits behind it
-    inherited: tuple[str, ...] = ()  # services that a superseded rollout left on its target
     quarantine: Mapping[str, str] = field(default_factory=dict)  # digest -> why
 
 

@@ -37,12 +37,20 @@ SMOKE_POLL_SECONDS = 2.0
 MAX_SMOKES = 3  # an image whose smoke task the platform killed is tried again
 
 
-def steps_of(group: Group, state: GroupState, at: Mapping[str, str | None]) -> tuple[Step, ...]:
-    """The record's steps, in the plan's order; `at` is the revision that each service runs now."""
-    plan = plan_waves(group)
+def steps_of(
+    rollout: Rollout, group: Group, state: GroupState, runs: Mapping[str, str], templates: Mapping[str, str]
+) -> tuple[Step, ...]:
+    """The record's steps, in the plan's order; `runs` is the revision that each service is on now."""
     return tuple(
-        Step(service=name, wave=index, stable=state.stable.get(name), start=at.get(name))
-        for index, wave in enumerate(plan.waves)
+        Step(
+            service=name,
+            wave=index,
+            stable=state.stable.get(name),
+            start=runs.get(name),
+            template=templates.get(name),
+            target=rollout.returns.get(name),
+        )
+        for index, wave in enumerate(plan_waves(group).waves)
         for name in wave
     )
 
@@ -56,7 +64,7 @@ def admit(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now
         return _begin(rollout, state, group, now)
     smoking = enter(rollout, Phase.SMOKING, "smoking", "the image runs alone, on scratch storage", now)
     smoking = replace(smoking, alarms=dict(seen.alarms) or smoking.alarms)
-    return Decision(rollout=smoking, actions=_start_smoke(smoking, state, group), wake_in=SMOKE_POLL_SECONDS)
+    return Decision(rollout=smoking, actions=_start_smoke(smoking, state), wake_in=SMOKE_POLL_SECONDS)
 
 
 def _object(rollout: Rollout, objection: Objection, group: Group, now: datetime) -> Decision:
@@ -108,15 +116,13 @@ def _keeps(rollout: Rollout, state: GroupState) -> tuple[Action, ...]:
     return tuple(KeepImage(repository=rollout.repository, digest=digest) for digest in digests)
 
 
-def _start_smoke(rollout: Rollout, state: GroupState, group: Group) -> tuple[Action, ...]:
+def _start_smoke(rollout: Rollout, state: GroupState) -> tuple[Action, ...]:
     """Keep first, then run: a smoke task that exists proves that the digests are kept."""
-    service = next(iter(group.services))
-    stable = state.stable.get(service)
-    start = next((step.start for step in rollout.steps if step.service == service), None)
-    template = rollout.template or (stable.revision if stable else start)
+    first = rollout.steps[0]
+    template = first.template or (first.stable.revision if first.stable else first.start)
     if template is None:
         return ()
-    return (*_keeps(rollout, state), RunSmoke(service=service, template=template, digest=rollout.digest))
+    return (*_keeps(rollout, state), RunSmoke(service=first.service, template=template, digest=rollout.digest))
 
 
 def smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
@@ -145,7 +151,7 @@ def _watch_smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Gro
             return hold(rollout, "no_capacity", f"the smoke task could not be started for {waited:.0f} s", now, grade=Grade.P2)
         if "tasks" in seen.unmeasured:
             return stay(rollout, 5.0)
-        return stay(rollout, 5.0, *_start_smoke(rollout, state, group))
+        return stay(rollout, 5.0, *_start_smoke(rollout, state))
     if answer is not None and answer.measured(Endpoint.LIVENESS):
         passed = replace(rollout, smoke_result=SMOKE_PASSED, why="the image answered liveness")
         return stay(passed, 0.0, StopSmoke(task=task.arn))

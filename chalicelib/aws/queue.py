@@ -1,0 +1,33 @@
+"""The delayed message that wakes the next tick. Knows SQS' delay. Must not know what a tick does."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+
+from chalicelib.aws.errors import translated
+from chalicelib.aws.session import Aws
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+MAX_DELAY_SECONDS = 900
+
+
+class SqsWakeQueue:
+    """The port `WakeQueue`."""
+
+    def __init__(self, aws: Aws, queue_url: str, *, scale: float = 1.0) -> None:
+        """Send to this queue; `scale` is how many seconds of the injected clock pass in a real one."""
+        self._aws = aws
+        self._queue_url = queue_url
+        self._scale = scale
+
+    def wake(self, group: str, *, version: int, delay_seconds: float) -> None:
+        """Send one wake-up for this version of the group's record; a later wake is reached in hops of 900 s."""
+        # Rounded up: a message that comes before wake_at finds nothing to do and has to be sent again.
+        delay = min(MAX_DELAY_SECONDS, max(0, ceil(delay_seconds / self._scale)))
+        with translated(missing={"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}):
+            self._aws.client("sqs").send_message(
+                QueueUrl=self._queue_url,
+                MessageBody=json.dumps({"group": group, "version": version}),
+                DelaySeconds=delay,
+            )

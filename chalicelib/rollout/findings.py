@@ -1,0 +1,80 @@
+"""All findings of one service in a rollout: health's judges, asked about the revision that it was last pointed at. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from chalicelib.fleet.model import Group, Kind
+from chalicelib.health.judge import (
+    Node,
+    judge_alarms,
+    judge_answers,
+    judge_chain,
+    judge_counts,
+    judge_targets,
+    judge_tasks,
+)
+from chalicelib.health.model import Finding, Standing
+from chalicelib.rollout.memory import deaths_of
+from chalicelib.rollout.model import Phase, Rollout, ServiceView, Snapshot, Step
+
+
+def judge_step(rollout: Rollout, step: Step, seen: Snapshot, group: Group, now: datetime) -> tuple[Finding, ...]:
+    """Judge one touched service on the revision that it should be on."""
+    view = seen.services[step.service]
+    limits = group.limits
+    findings = [
+        judge_tasks(
+            step.service, deaths_of(step, seen, group), desired=view.desired, limits=limits, damage=group.damage_patterns
+        ),
+        judge_counts(view, step.expected or ""),
+    ]
+    targets = judge_targets(view, seen.targets.get(step.service), patient=_within(step, limits.start_period_seconds, now))
+    if targets is not None:
+        findings.append(targets)
+    if step.restored_at is None:  # an alarm that the bad release set may take its time to clear
+        bound = group.services[step.service].alarms
+        states = None if "alarms" in seen.unmeasured else seen.alarms
+        findings.extend(judge_alarms(step.service, bound, states, rollout.alarms))
+    if step.steady_at is not None:  # while its tasks are still being exchanged nobody can answer
+        findings.extend(_answers(rollout, step, view, seen, group, now))
+    return tuple(findings)
+
+
+def _answers(
+    rollout: Rollout, step: Step, view: ServiceView, seen: Snapshot, group: Group, now: datetime
+) -> tuple[Finding, ...]:
+    limits = group.limits
+    if view.running < view.desired:
+        return ()  # judge_counts has said so
+    reading = seen.readings.get(step.service)
+    others = tuple(r for name, r in seen.readings.items() if name != step.service and r.reached)
+    answers = judge_answers(step, reading, reaches_others=bool(others), limits=limits)
+    if answers.standing is Standing.BAD and _within(step, limits.start_period_seconds, now) and not step.answered_at:
+        answers = Finding(check=answers.check, service=step.service, standing=Standing.NOT_YET, text=answers.text)
+    if group.kind is not Kind.NODE:
+        return (answers,)
+    trusted = tuple(s for s in rollout.steps if s.service != step.service and (not s.touched or s.restored_at))
+    rises = [s.advanced_at for s in trusted if s.advanced_at is not None]
+    stands = bool(rises) and all((now - at).total_seconds() > limits.stall_seconds for at in rises)
+    node = Node(
+        step=step,
+        reading=reading,
+        others=others,
+        trusted=frozenset(s.service for s in trusted),
+        chain_stands=stands,
+        may_sync=_may_sync(rollout, step, group, now),
+        may_pause=(now - (rollout.wave_since or now)).total_seconds() <= limits.finality_pause_max_seconds,
+    )
+    return (answers, *judge_chain(node, limits, now))
+
+
+def _may_sync(rollout: Rollout, step: Step, group: Group, now: datetime) -> bool:
+    """A restarted node may catch up for a while before its lag counts; one of an earlier wave has had its time."""
+    if rollout.phase is not Phase.ROLLING_BACK and step.wave != rollout.wave:
+        return False
+    return _within(step, group.limits.sync_allowance_seconds, now)
+
+
+def _within(step: Step, seconds: float, now: datetime) -> bool:
+    return step.steady_at is None or (now - step.steady_at).total_seconds() <= seconds

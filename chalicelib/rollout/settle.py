@@ -1,0 +1,46 @@
+"""What a rollout's end means for its group: stable, history, quarantine, and whose turn it is. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from chalicelib.rollout.model import HISTORY, GroupState, Phase, Promotion, Rollout, Stable
+
+
+def settle(state: GroupState, before: Rollout, after: Rollout, now: datetime) -> GroupState:
+    """The group's state after a rollout's decision; nothing changes until it ends."""
+    if after.open or not before.open:
+        return state
+    if after.phase is Phase.PROMOTED and after.steps:
+        state = _promoted(state, after, now)
+    if (after.phase is Phase.ROLLED_BACK and after.condemned) or after.reason == "smoke_failed":
+        state = replace(state, quarantine={**state.quarantine, after.digest: f"{after.id}: {after.why}"})
+    if state.queued == after.id:
+        return replace(state, queued=None)
+    if state.active == after.id:
+        return replace(state, active=state.queued, queued=None)
+    return state
+
+
+def inherit(heir: Rollout, ended: Rollout) -> Rollout:
+    """Give the heir what a superseded rollout left on its target: it owns the way back for these from now on."""
+    left = {step.service: step for step in ended.touched}
+    if not left:
+        return heir
+    heirs = tuple(
+        replace(step, touched=True, start=old.expected, baseline=old.baseline or step.baseline, highest=None)
+        if (old := left.get(step.service)) is not None
+        else step
+        for step in heir.steps
+    )
+    return replace(heir, steps=heirs)
+
+
+def _promoted(state: GroupState, rollout: Rollout, now: datetime) -> GroupState:
+    revisions = {step.service: step.target for step in rollout.steps if step.target}
+    stable = {name: Stable(revision=revision, digest=rollout.digest) for name, revision in revisions.items()}
+    promotion = Promotion(rollout=rollout.id, digest=rollout.digest, at=now, revisions=revisions)
+    quarantine = {digest: why for digest, why in state.quarantine.items() if digest != rollout.digest}
+    history = (*state.history, promotion)[-HISTORY:]
+    return replace(state, stable=stable, history=history, quarantine=quarantine)
