@@ -6,7 +6,7 @@ Further ones stand at the method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -67,6 +67,15 @@ class Deployer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """A tagged image as the registry lists it."""
+
+    digest: str
+    tag: str
+    pushed_at: datetime
+
+
 class Images(Protocol):
     """ECR."""
 
@@ -76,6 +85,10 @@ class Images(Protocol):
 
     def digest_of(self, repository: str, tag: str) -> str | None:
         """The digest that a tag points to now."""
+        ...
+
+    def newest_push(self, repository: str, wants: Callable[[str | None], bool]) -> Push | None:
+        """The newest image that has a wanted tag."""
         ...
 
     def missing(self, images: Sequence[str]) -> tuple[str, ...]:

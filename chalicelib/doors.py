@@ -1,0 +1,194 @@
+"""What the doors in app.py share: put a word into an inbox, run a group's tick, deliver tickets, answer.
+
+Joins rooms that must not know each other. Must not decide anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from chalicelib import observe
+from chalicelib.errors import BadEventError, BadRequestError, OpsError
+from chalicelib.events.word import group_asked, word_of
+from chalicelib.rollout.model import Origin, Request, Word
+from chalicelib.wiring import House, house
+
+# Stop acting this long before Lambda ends us: the next tick goes on from what is recorded.
+SAFETY_MARGIN_MS = 10_000
+
+
+def time_left(context: Any) -> Callable[[], bool]:
+    """Whether enough of the Lambda's time is left to begin another action."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    return (lambda: remaining() > SAFETY_MARGIN_MS) if remaining else (lambda: True)
+
+
+def run_ticks(groups: Iterable[str], context: Any) -> dict[str, Any]:
+    """Run one tick of each group, then tell people what there is to tell; one group's failure stops no other."""
+    from chalicelib.rollout.run import advance_group  # noqa: PLC0415 - an idle minute needs none of it
+
+    rooms, told, failures = house(), {}, []
+    for group in dict.fromkeys(groups):
+        try:
+            outcome = advance_group(group, rooms.room(time_left(context)), owner=uuid4().hex, now=rooms.clock())
+            told[group] = {"ran": outcome.ran, "told": list(outcome.told)}
+        except OpsError as error:
+            observe.alert("tick_failed", group=group, error=str(error), kind=type(error).__name__)
+            failures.append(error)
+    deliver_tickets(rooms)
+    if failures:
+        raise failures[0]
+    return told
+
+
+def deliver_tickets(rooms: House) -> None:
+    """Send what the outbox holds; a tracker's trouble is never a tick's."""
+    from chalicelib.incident.run import deliver_reports  # noqa: PLC0415
+
+    now = rooms.clock()
+    if rooms.ledger.due_incidents(now):
+        deliver_reports(rooms.ledger, rooms.tracker, now=now, lease_seconds=rooms.settings.lease_seconds)
+
+
+def run_due(context: Any) -> dict[str, Any]:
+    """Run every overdue group, as the schedule does: one query when nothing is open."""
+    rooms = house()
+    groups = [group for group, _ in rooms.ledger.due_groups(rooms.clock()) if group in rooms.fleet.groups]
+    return run_ticks(groups, context)
+
+
+def run_wake(group: str, version: int, context: Any) -> dict[str, Any]:
+    """Run the tick that a wake message asks for; a message of an older version of the record is stale."""
+    rooms = house()
+    _, newest = rooms.ledger.group(group)
+    if version != newest:
+        observe.log("wake_stale", group=group, version=version, newest=newest)
+        deliver_tickets(rooms)
+        return {"stale": True}
+    return run_ticks([group], context)
+
+
+def read_wake(body: str) -> tuple[str, int]:
+    """Read a wake message. Raises BadEventError."""
+    try:
+        message = json.loads(body)
+        group, version = message["group"], message["version"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadEventError(f'wake message is {body[:80]!r}; expected {{"group": ..., "version": ...}}') from error
+    if not isinstance(group, str) or not isinstance(version, int) or group not in house().fleet.groups:
+        raise BadEventError(f"wake message is {body[:80]!r}; expected a group of the fleet file and a version")
+    return group, version
+
+
+def groups_of_service(cluster: str, service: str) -> tuple[str, ...]:
+    """The groups that an ECS service is in; of another cluster: none."""
+    fleet = house().fleet
+    group = fleet.group_of_service(service) if cluster == fleet.cluster else None
+    return (group,) if group else ()
+
+
+def groups_of_alarm(alarm: str) -> tuple[str, ...]:
+    """The groups to whose services an alarm is bound."""
+    return house().fleet.groups_of_alarm(alarm)
+
+
+def hasten(groups: Iterable[str], context: Any) -> dict[str, Any]:
+    """Tick the groups with open work now; events only hasten what the next tick would do anyway."""
+    rooms = house()
+    busy = [group for group in groups if rooms.ledger.group(group)[0].active]
+    return run_ticks(busy, context) if busy else {"ignored": "nothing is under way"}
+
+
+def start_push(repository: str, digest: str, tag: str | None, pushed_at: Any, context: Any) -> dict[str, Any]:
+    """Ask for the rollout of a push, once, if its repository and tag are ours."""
+    rooms = house()
+    group = rooms.fleet.group_of_repository(repository)
+    if group is None or not rooms.fleet.groups[group].wants(tag):
+        observe.log("push_not_ours", repository=repository, tag=tag, digest=digest)
+        return {"ignored": f"no group takes pushes of {repository}:{tag}"}
+    request = Request(
+        word=Word.START, group=group, by="ecr push", at=rooms.clock(), repository=repository, digest=digest, tag=tag,
+        pushed_at=pushed_at,
+    )  # fmt: skip
+    if not rooms.ledger.put_request(request, now=rooms.clock()):
+        observe.log("push_seen_before", repository=repository, tag=tag, digest=digest)
+        return {"ignored": "this push was seen before"}
+    return run_ticks([group], context)
+
+
+def obey(word: Word, payload: Any, context: Any, *, by: str) -> dict[str, Any]:
+    """Carry out a person's or CI's word and answer with the group's state. Raises BadRequestError."""
+    rooms = house()
+    request = _resolved(word_of(word, payload, rooms.fleet, by=by, now=rooms.clock()), rooms)
+    rooms.ledger.put_request(request, now=rooms.clock())
+    outcome = run_ticks([request.group], context)[request.group]
+    if not outcome["ran"]:
+        _, version = rooms.ledger.group(request.group)
+        rooms.queue.wake(request.group, version=version, delay_seconds=1)
+        outcome["told"] = ["accepted; another tick is running, it or the next one carries it out"]
+    return {"told": outcome["told"], **status({"group": request.group})}
+
+
+def _resolved(request: Request, rooms: House) -> Request:
+    """A word that starts something needs a digest: tags move, so a tag is looked up now."""
+    if request.word is not Word.START or request.digest is not None:
+        return request
+    group = rooms.fleet.groups[request.group]
+    if request.origin is Origin.CONFIGURATION:
+        state, _ = rooms.ledger.group(request.group)
+        digests = {stable.digest for stable in state.stable.values()}
+        if len(digests) != 1:
+            raise BadRequestError(f"group {request.group} has {len(digests)} stable digests; run adopt first")
+        return replace(request, digest=digests.pop())
+    digest = rooms.images.digest_of(group.repository, request.tag or "")
+    if digest is None:
+        raise BadRequestError(f"image {group.repository}:{request.tag} is not in the registry")
+    return replace(request, digest=digest)
+
+
+def status(payload: Any) -> dict[str, Any]:
+    """What runs where, what is under way, and what is held or in quarantine."""
+    from chalicelib.rollout.render import group_summary, rollout_summary  # noqa: PLC0415
+
+    rooms = house()
+    asked = group_asked(payload, rooms.fleet)
+    groups = {}
+    for name in [asked] if asked else list(rooms.fleet.groups):
+        state, version = rooms.ledger.group(name)
+        rollouts = rooms.ledger.rollouts(name, limit=10)
+        groups[name] = {**group_summary(state), "version": version, "rollouts": [rollout_summary(r) for r in rollouts]}
+    return {"environment": rooms.fleet.environment, "groups": groups}
+
+
+def rollout_detail(rollout_id: str) -> dict[str, Any] | None:
+    """One rollout with its journal, None when there is none of that id."""
+    from chalicelib.rollout.render import rollout_summary  # noqa: PLC0415
+
+    rooms = house()
+    rollout = rooms.ledger.rollout(rollout_id)
+    if rollout is None:
+        return None
+    journal = [
+        {"at": e.at.isoformat(), "phase": e.phase, "why": e.why, **dict(e.detail)} for e in rooms.ledger.journal(rollout_id)
+    ]
+    return {**rollout_summary(rollout), "journal": journal}
+
+
+def sweep_images(context: Any) -> dict[str, Any]:
+    """Find pushes whose event was lost: ECR's events are best effort, its list of images is the truth."""
+    rooms = house()
+    told: dict[str, Any] = {}
+    for name, group in rooms.fleet.groups.items():
+        state, _ = rooms.ledger.group(name)
+        if not state.stable:
+            continue  # nothing adopted yet: no way back, so nothing starts by itself
+        newest = rooms.images.newest_push(group.repository, group.wants)
+        since = max((promotion.at for promotion in state.history), default=None)
+        if newest is None or (since is not None and newest.pushed_at <= since):
+            continue
+        told[name] = start_push(group.repository, newest.digest, newest.tag, newest.pushed_at, context)
+    return told
