@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 from botocore.awsrequest import AWSRequest
@@ -19,6 +20,7 @@ from chalicelib.aws.errors import code_of, translated
 from chalicelib.aws.session import READ_SECONDS, Aws
 from chalicelib.errors import AwsUnavailableError, NotFoundError
 from chalicelib.rollout.model import ImageFacts
+from chalicelib.rollout.ports import Push
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -36,6 +38,7 @@ IN_TOTO = "application/vnd.in-toto+json"
 ROLLBACK_LABEL = "io.xai.ops.rollback"
 KEEP_PREFIX = "keep-"
 IMAGES_A_CALL = 100
+NEVER_SCANNED = frozenset({"ScanNotFoundException", "ImageNotFoundException", "UnsupportedImageTypeException"})
 SCANNED = frozenset({"COMPLETE", "ACTIVE"})  # basic, enhanced
 
 
@@ -68,12 +71,26 @@ class EcrImages:
             tag_digest=tag_digest,
             findings=_worst(scan for scan in scans if scan is not None),
             scanned=bool(scans) and None not in scans,
-            irreversible=_forbids(manifest.get("annotations")) or any(_forbids(labels) for _, labels in runnable.values()),
+            irreversible=any(
+                map(_forbids, [manifest.get("annotations"), *(labels for _, labels in runnable.values())])
+            ),
         )
 
     def digest_of(self, repository: str, tag: str) -> str | None:
         """The digest that a tag points to now."""
         return next(iter(self._manifests(repository, [{"imageTag": tag}])), None)
+
+    def newest_push(self, repository: str, wants: Callable[[str | None], bool]) -> Push | None:
+        """The newest image that has a wanted tag; None too when there is no such repository."""
+        found: list[Push] = []
+        try:
+            with translated(missing={"RepositoryNotFoundException"}):
+                pages = self._aws.client("ecr").get_paginator("describe_images")
+                for page in pages.paginate(repositoryName=repository, filter={"tagStatus": "TAGGED"}):
+                    found += [push for detail in page["imageDetails"] for push in _pushes(detail, wants)]
+        except NotFoundError:
+            return None
+        return max(found, key=lambda push: (push.pushed_at, push.tag), default=None)
 
     def missing(self, images: Sequence[str]) -> tuple[str, ...]:
         """Those of these references that our registry no longer has; other registries are not asked."""
@@ -151,12 +168,14 @@ class EcrImages:
         images, gone = list(references), set()
         for start in range(0, len(images), IMAGES_A_CALL):
             page = images[start : start + IMAGES_A_CALL]
-            there = {
-                (kind, value)
-                for image in self._batch(repository, [references[each] for each in page])["images"]
-                for kind, value in image["imageId"].items()
-            }
-            gone |= {each for each in page if not there & set(references[each].items())}
+            answer = self._batch(repository, [references[each] for each in page])
+            # An image that was asked for by digest may come back under any of its tags, so tags are known by failure only.
+            there = {image["imageId"]["imageDigest"] for image in answer["images"]}
+            no_tag = {failure["imageId"].get("imageTag") for failure in answer.get("failures") or ()}
+            for each in page:
+                digest, tag = references[each].get("imageDigest"), references[each].get("imageTag")
+                if digest not in there if digest else tag in no_tag:
+                    gone.add(each)
         return gone
 
     def _runnable(
@@ -194,14 +213,14 @@ class EcrImages:
         except NotFoundError:
             return {}
         if response.status_code != 200:
-            raise AwsUnavailableError(f"could not read the config of an image in {repository}: HTTP {response.status_code}")
+            raise AwsUnavailableError(f"could not read an image's config in {repository}: HTTP {response.status_code}")
         config: dict[str, Any] = json.loads(response.content)
         return config
 
     def _scan(self, repository: str, digest: str) -> Mapping[str, int] | None:
         """Findings by severity; None when ECR has not scanned it, or cannot."""
         try:
-            with translated(missing={"ScanNotFoundException", "ImageNotFoundException", "UnsupportedImageTypeException"}):
+            with translated(missing=NEVER_SCANNED):
                 answer = self._aws.client("ecr").describe_image_scan_findings(
                     repositoryName=repository, imageId={"imageDigest": digest}, maxResults=1
                 )
@@ -211,6 +230,15 @@ class EcrImages:
             return None
         counts: Mapping[str, int] = (answer.get("imageScanFindings") or {}).get("findingSeverityCounts") or {}
         return counts
+
+
+def _pushes(detail: Mapping[str, Any], wants: Callable[[str | None], bool]) -> list[Push]:
+    pushed_at = detail["imagePushedAt"].astimezone(UTC)
+    return [
+        Push(digest=detail["imageDigest"], tag=tag, pushed_at=pushed_at)
+        for tag in detail.get("imageTags") or ()
+        if wants(tag)
+    ]
 
 
 def _identity(name: str) -> tuple[str, dict[str, str]]:

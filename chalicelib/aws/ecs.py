@@ -18,7 +18,7 @@ from chalicelib.rollout.model import Deployment, RevisionFacts, ServiceView, Tas
 
 SERVICES_A_CALL = 10
 TASKS_A_CALL = 100
-REVISIONS_LOOKED_AT = 50  # more rollouts of ours in a row than this, with none of Terraform's between, is not believable
+REVISIONS_LOOKED_AT = 50  # so many rollouts of ours in a row, with nothing of Terraform's between, are not believable
 MARK_TAG = "xai-ops:rollout"  # on every revision that a rollout registered
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # a binding to every address names none
 NO_ROOM = ("unable to place a task", "RESOURCE:")
@@ -95,9 +95,9 @@ class EcsServices:
                 if not listed:
                     return None
                 newest = max(listed, key=lambda deployment: deployment["createdAt"])
-                described = client.describe_service_deployments(
-                    serviceDeploymentArns=[newest["serviceDeploymentArn"]]
-                )["serviceDeployments"]
+                described = client.describe_service_deployments(serviceDeploymentArns=[newest["serviceDeploymentArn"]])[
+                    "serviceDeployments"
+                ]
         except (NotFoundError, MisconfiguredError):
             return None
         return described[0] if described else None
@@ -168,7 +168,8 @@ def _breaker_of(deployment: Mapping[str, Any]) -> str:
     alarms = deployment.get("alarms") or {}
     said: list[str] = []
     if breaker.get("status") == "TRIGGERED":
-        said.append(f"circuit breaker triggered after {breaker.get('failureCount')} of {breaker.get('threshold')} failures")
+        count, threshold = breaker.get("failureCount"), breaker.get("threshold")
+        said.append(f"circuit breaker triggered after {count} of {threshold} failures")
     if alarms.get("triggeredAlarmNames"):
         said.append(f"alarms {', '.join(alarms['triggeredAlarmNames'])} triggered")
     if status.startswith("ROLLBACK_") or said:

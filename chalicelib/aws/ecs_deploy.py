@@ -1,7 +1,7 @@
 """ECS, writing: register, point, run alone, stop, tag. Each call is safe to repeat.
 
-Knows ECS' calls. Must not know when they are made. Never sends a desired count or a deployment configuration: autoscaling
-and Terraform own those. Never deregisters: a bad revision is evidence, a stable one is the way back.
+Knows ECS' calls. Must not know when they are made. Never sends a desired count or a deployment configuration:
+autoscaling and Terraform own those. Never deregisters: a bad revision is evidence, a stable one is the way back.
 """
 
 from __future__ import annotations
@@ -127,6 +127,4 @@ def _started(answer: Mapping[str, Any]) -> str:
 
 def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Tags in ECS' shape; what a value may not hold becomes a space, what is too long is cut."""
-    return [
-        {"key": key, "value": NOT_IN_TAGS.sub(" ", value)[:TAG_VALUE_LIMIT]} for key, value in sorted(tags.items())
-    ]
+    return [{"key": key, "value": NOT_IN_TAGS.sub(" ", value)[:TAG_VALUE_LIMIT]} for key, value in sorted(tags.items())]

@@ -1,7 +1,7 @@
 """Task definitions as raw JSON, past botocore's model, so that fields which the SDK does not know survive.
 
-Knows botocore's hooks. An SDK drops unknown fields silently on read and refuses them on write: a target revision that went
-through its model could lose what Terraform wrote with a newer provider.
+Knows botocore's hooks. An SDK drops unknown fields silently on read and refuses them on write: a target revision that
+went through its model could lose what Terraform wrote with a newer provider.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one place where botocore's errors become ours. No error of botocore leaves this room.
 
 Knows codes and our error tree. Must not know what a caller does about an error.
-Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html and each service's errors.
+Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html and the services' own.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ DENIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
-FAILURES = frozenset({"InternalError", "InternalFailure", "InternalServerError", "ServerException", "ServiceUnavailable"})
+FAILURES = frozenset(
+    {"InternalError", "InternalFailure", "InternalServerError", "ServerException", "ServiceUnavailable"}
+)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class Endpoint(StrEnum):
 
 
 class Answer(StrEnum):
-    """How one question was answered, classed once (the table stands in nodes/prober.py)."""
+    """How one question was answered, classed once (the table stands in nodes/answers.py)."""
 
     MEASURED = "measured"
     NOT_OFFERED = "not_offered"  # 404: this release has no such endpoint

@@ -46,6 +46,8 @@ class Incident:
     """Our record of one trouble and of how much of it the tracker knows.
 
     `pending` are the reports not yet told, oldest first. `ticket` is the tracker's id, None until created.
+    `grade` and `labels` are those that were recorded or saved last: pending reports may say worse. `version` is the
+    outbox' fence: a claim counts it up, and only a copy of the latest claim can be saved.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Incident:
     pending: tuple[Report, ...] = ()
     attempts: int = 0  # failed deliveries in a row
     labels: tuple[str, ...] = field(default=())
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

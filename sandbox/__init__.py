@@ -1,0 +1,1 @@
+"""The embedded default: the whole system on one machine. Only the cloud is simulated; nothing of ours is."""

@@ -1,0 +1,422 @@
+"""The ECS API of the sandbox: JSON in, JSON out, with ECS' own codes and limits. What it does not know it refuses."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sandbox.dataplane.events import ACCOUNT, container_of
+from sandbox.dataplane.model import Definition, Deployment, EcsError, Service, Task
+from sandbox.dataplane.plane import Plane
+
+Body = dict[str, Any]
+READ_ONLY = {"tags", "taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt",
+             "deregisteredAt", "deleteRequestedAt", "registeredBy"}  # fmt: skip
+
+
+class EcsApi:
+    """ECS' operations on one plane."""
+
+    def __init__(self, plane: Plane) -> None:
+        """Serve this plane."""
+        self.plane = plane
+
+    def handle(self, operation: str, body: Body) -> Body:
+        """Answer one call. Raises EcsError."""
+        name = "_" + re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+        method: Callable[[Body, datetime], Body] | None = getattr(self, name, None)
+        if method is None:
+            raise EcsError("UnsupportedFeatureException", f"the sandbox's ECS has no {operation}")
+        with self.plane.lock:
+            return method(body, self.plane.clock())
+
+    # ------------------------------------------------------------------------------------------ clusters
+
+    def _create_cluster(self, body: Body, _now: datetime) -> Body:
+        name = body.get("clusterName", "default")
+        arn = f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:cluster/{name}"
+        self.plane.clusters.setdefault(name, arn)
+        return {"cluster": self._cluster_json(name)}
+
+    def _describe_clusters(self, body: Body, _now: datetime) -> Body:
+        names = [_short(c) for c in body.get("clusters", ["default"])]
+        known = [n for n in names if n in self.plane.clusters]
+        missing = [{"arn": n, "reason": "MISSING"} for n in names if n not in self.plane.clusters]
+        return {"clusters": [self._cluster_json(n) for n in known], "failures": missing}
+
+    def _list_clusters(self, _body: Body, _now: datetime) -> Body:
+        return {"clusterArns": list(self.plane.clusters.values())}
+
+    def _delete_cluster(self, body: Body, _now: datetime) -> Body:
+        name = self._cluster(body)
+        if any(key[0] == name and s.status == "ACTIVE" for key, s in self.plane.services.items()):
+            raise EcsError("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
+        shown = {**self._cluster_json(name), "status": "INACTIVE"}
+        del self.plane.clusters[name]
+        return {"cluster": shown}
+
+    def _cluster_json(self, name: str) -> Body:
+        running = sum(1 for t in self.plane.tasks.values() if t.status == "RUNNING" and t.cluster_arn.endswith(f"/{name}"))
+        active = sum(1 for (c, _), s in self.plane.services.items() if c == name and s.status == "ACTIVE")
+        return {"clusterArn": self.plane.clusters[name], "clusterName": name, "status": "ACTIVE",
+                "runningTasksCount": running, "activeServicesCount": active}  # fmt: skip
+
+    def _cluster(self, body: Body) -> str:
+        name = _short(body.get("cluster") or "default")
+        if name not in self.plane.clusters:
+            raise EcsError("ClusterNotFoundException", "Cluster not found.")
+        return name
+
+    # ------------------------------------------------------------------------------------------ definitions
+
+    def _register_task_definition(self, body: Body, now: datetime) -> Body:
+        family, containers = body.get("family"), body.get("containerDefinitions")
+        if not family or not re.fullmatch(r"[\w-]{1,255}", family):
+            raise EcsError("ClientException", "Family name must be 1 to 255 letters, numbers, underscores and hyphens.")
+        if not containers or not all(c.get("name") and c.get("image") for c in containers):
+            raise EcsError("ClientException", "Container.image and Container.name should not be null or empty.")
+        revisions = self.plane.definitions.setdefault(family, [])
+        number = len(revisions) + 1
+        arn = f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:task-definition/{family}:{number}"
+        raw = {key: copy.deepcopy(value) for key, value in body.items() if key not in READ_ONLY}
+        definition = Definition(
+            arn=arn, family=family, revision=number, raw=raw, tags=_tags(body.get("tags")), registered=now
+        )
+        revisions.append(definition)
+        return {"taskDefinition": _definition_json(definition), "tags": _tag_list(definition.tags)}
+
+    def _describe_task_definition(self, body: Body, _now: datetime) -> Body:
+        definition = self._definition(body["taskDefinition"])
+        answer: Body = {"taskDefinition": _definition_json(definition)}
+        if "TAGS" in body.get("include", []):
+            answer["tags"] = _tag_list(definition.tags)
+        return answer
+
+    def _deregister_task_definition(self, body: Body, _now: datetime) -> Body:
+        definition = self._definition(body["taskDefinition"])
+        definition.status = "INACTIVE"
+        return {"taskDefinition": _definition_json(definition)}
+
+    def _list_task_definitions(self, body: Body, _now: datetime) -> Body:
+        status, family = body.get("status", "ACTIVE"), body.get("familyPrefix")
+        arns = [
+            d.arn
+            for name, revisions in sorted(self.plane.definitions.items())
+            if family is None or name == family
+            for d in revisions
+            if d.status == status
+        ]
+        if body.get("sort") == "DESC":
+            arns.reverse()
+        return _page(arns, body, "taskDefinitionArns", 100)
+
+    def _list_task_definition_families(self, body: Body, _now: datetime) -> Body:
+        prefix = body.get("familyPrefix", "")
+        return {"families": [f for f in sorted(self.plane.definitions) if f.startswith(prefix)]}
+
+    def _definition(self, name: str) -> Definition:
+        family, _, number = name.rsplit("/", 1)[-1].partition(":")
+        revisions = self.plane.definitions.get(family, [])
+        if number:
+            found = [d for d in revisions if str(d.revision) == number]
+        else:
+            found = [d for d in revisions if d.status == "ACTIVE"][-1:]
+        if not found:
+            raise EcsError("ClientException", "Unable to describe task definition.")
+        return found[0]
+
+    # ------------------------------------------------------------------------------------------ services
+
+    def _create_service(self, body: Body, now: datetime) -> Body:
+        cluster, name = self._cluster(body), body["serviceName"]
+        known = self.plane.services.get((cluster, name))
+        if known is not None and known.status == "ACTIVE":
+            raise EcsError("InvalidParameterException", "Creation of service was not idempotent.")
+        definition = self._startable(body["taskDefinition"])
+        arn = f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:service/{cluster}/{name}"
+        configuration = {"maximumPercent": 200, "minimumHealthyPercent": 100, **body.get("deploymentConfiguration", {})}
+        service = Service(
+            name=name, arn=arn, cluster=cluster, raw=copy.deepcopy(body), desired=body.get("desiredCount", 1),
+            configuration=configuration, created=now,
+        )  # fmt: skip
+        self.plane.services[(cluster, name)] = service
+        self.plane.new_deployment(service, definition, now)
+        return {"service": self._service_json(service)}
+
+    def _update_service(self, body: Body, now: datetime) -> Body:
+        service = self._service(body)
+        if service.status != "ACTIVE":
+            raise EcsError("ServiceNotActiveException", "Service was not ACTIVE.")
+        definition = self._startable(body["taskDefinition"]) if body.get("taskDefinition") else None
+        if body.get("desiredCount") is not None:
+            service.desired = body["desiredCount"]
+        if body.get("deploymentConfiguration"):
+            service.configuration = {**service.configuration, **body["deploymentConfiguration"]}
+        same = definition is None or definition is service.primary.definition
+        if not same or body.get("forceNewDeployment"):
+            self.plane.new_deployment(service, definition or service.primary.definition, now)
+        return {"service": self._service_json(service)}
+
+    def _delete_service(self, body: Body, now: datetime) -> Body:
+        service = self._service({**body, "services": None})
+        if service.desired and not body.get("force"):
+            raise EcsError("InvalidParameterException", "The service cannot be stopped while it is scaled above 0.")
+        service.status, service.desired = "INACTIVE", 0
+        for deployment in service.deployments:
+            for task in self.plane.tasks_of(deployment):
+                why = f"Scaling activity initiated by (deployment {deployment.id})"
+                self.plane.stop_task(task, now, code="ServiceSchedulerInitiated", reason=why)
+        return {"service": self._service_json(service)}
+
+    def _describe_services(self, body: Body, _now: datetime) -> Body:
+        cluster, names = self._cluster(body), [_short(s) for s in body["services"]]
+        if not names or len(names) > 10:
+            raise EcsError("InvalidParameterException", "Services cannot be empty or more than 10.")
+        found = [self.plane.services[(cluster, n)] for n in names if (cluster, n) in self.plane.services]
+        missing = [
+            {"arn": f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:service/{cluster}/{n}", "reason": "MISSING"}
+            for n in names
+            if (cluster, n) not in self.plane.services
+        ]
+        return {"services": [self._service_json(s) for s in found], "failures": missing}
+
+    def _list_services(self, body: Body, _now: datetime) -> Body:
+        cluster = self._cluster(body)
+        arns = [s.arn for (c, _), s in self.plane.services.items() if c == cluster and s.status == "ACTIVE"]
+        return _page(arns, body, "serviceArns", 10)
+
+    def _service(self, body: Body) -> Service:
+        cluster, name = self._cluster(body), _short(body["service"])
+        service = self.plane.services.get((cluster, name))
+        if service is None:
+            raise EcsError("ServiceNotFoundException", "Service not found.")
+        return service
+
+    def _startable(self, name: str) -> Definition:
+        definition = self._definition(name)
+        if definition.status != "ACTIVE":
+            raise EcsError("ClientException", f"TaskDefinition is inactive: {definition.arn}")
+        return definition
+
+    def _service_json(self, service: Service) -> Body:
+        live = [t for d in service.deployments for t in self.plane.tasks_of(d) if t.live]
+        kept = ("loadBalancers", "networkConfiguration", "launchType", "capacityProviderStrategy", "placementConstraints",
+                "placementStrategy", "schedulingStrategy", "deploymentController", "enableExecuteCommand", "platformVersion",
+                "healthCheckGracePeriodSeconds", "serviceRegistries", "availabilityZoneRebalancing", "propagateTags")  # fmt: skip
+        return {
+            "serviceArn": service.arn, "serviceName": service.name, "clusterArn": self.plane.clusters[service.cluster],
+            "loadBalancers": [], "schedulingStrategy": "REPLICA", "deploymentController": {"type": "ECS"},
+            **{key: service.raw[key] for key in kept if key in service.raw},
+            "status": service.status, "desiredCount": service.desired,
+            "runningCount": sum(1 for t in live if t.status == "RUNNING"),
+            "pendingCount": sum(1 for t in live if t.status != "RUNNING"),
+            "taskDefinition": service.primary.definition.arn, "deploymentConfiguration": service.configuration,
+            "deployments": [self._deployment_json(service, d) for d in service.deployments],
+            "events": service.events, "createdAt": service.created.timestamp(), "tags": service.raw.get("tags", []),
+        }  # fmt: skip
+
+    def _deployment_json(self, service: Service, deployment: Deployment) -> Body:
+        live = [t for t in self.plane.tasks_of(deployment) if t.live]
+        return {
+            "id": deployment.id, "status": deployment.status, "taskDefinition": deployment.definition.arn,
+            "desiredCount": service.desired if deployment.status == "PRIMARY" else 0,
+            "runningCount": sum(1 for t in live if t.status == "RUNNING"),
+            "pendingCount": sum(1 for t in live if t.status != "RUNNING"), "failedTasks": deployment.failed,
+            "createdAt": deployment.created.timestamp(), "updatedAt": deployment.updated.timestamp(),
+            "rolloutState": deployment.state, "rolloutStateReason": deployment.reason,
+        }  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------ deployments, revisions
+
+    def _list_service_deployments(self, body: Body, _now: datetime) -> Body:
+        service = self._service(body)
+        shown = [self._service_deployment(service, d) for d in reversed(service.history) if not d.by_breaker]
+        keys = ("serviceDeploymentArn", "serviceArn", "clusterArn", "createdAt", "startedAt", "status", "targetServiceRevisionArn")
+        brief = [{k: d[k] for k in keys if k in d} for d in shown]
+        wanted = body.get("status")
+        return {"serviceDeployments": [d for d in brief if not wanted or d["status"] in wanted]}
+
+    def _describe_service_deployments(self, body: Body, _now: datetime) -> Body:
+        known = {
+            self._service_deployment(s, d)["serviceDeploymentArn"]: (s, d)
+            for s in self.plane.services.values()
+            for d in s.history
+        }
+        found = [self._service_deployment(*known[arn]) for arn in body["serviceDeploymentArns"] if arn in known]
+        missing = [{"arn": a, "reason": "MISSING"} for a in body["serviceDeploymentArns"] if a not in known]
+        return {"serviceDeployments": found, "failures": missing}
+
+    def _describe_service_revisions(self, body: Body, _now: datetime) -> Body:
+        known = {_revision_arn(s, d): (s, d) for s in self.plane.services.values() for d in s.history}
+        found = []
+        for arn in body["serviceRevisionArns"]:
+            if arn in known:
+                service, deployment = known[arn]
+                found.append({"serviceRevisionArn": arn, "serviceArn": service.arn,
+                              "clusterArn": self.plane.clusters[service.cluster],
+                              "taskDefinition": deployment.definition.arn})  # fmt: skip
+        return {"serviceRevisions": found, "failures": []}
+
+    def _stop_service_deployment(self, body: Body, now: datetime) -> Body:
+        for service in self.plane.services.values():
+            for deployment in service.history:
+                if self._service_deployment(service, deployment)["serviceDeploymentArn"] != body["serviceDeploymentArn"]:
+                    continue
+                done = [d for d in service.history if d.state == "COMPLETED" and d is not deployment]
+                if deployment is not service.primary or deployment.state != "IN_PROGRESS" or not done:
+                    raise EcsError("ConflictException", "The service deployment cannot be stopped in its present status.")
+                deployment.state = "FAILED"
+                self.plane.new_deployment(service, done[-1].definition, now)
+                return {"serviceDeploymentArn": body["serviceDeploymentArn"]}
+        raise EcsError("ServiceDeploymentNotFoundException", "The service deployment ARN that you specified does not exist.")
+
+    def _service_deployment(self, service: Service, deployment: Deployment) -> Body:
+        back = next((d for d in service.history[service.history.index(deployment) + 1 :]), None)
+        back = back if back is not None and back.by_breaker else None
+        status = {"COMPLETED": "SUCCESSFUL", "IN_PROGRESS": "IN_PROGRESS", "FAILED": "STOPPED"}[deployment.state]
+        if deployment.state == "IN_PROGRESS" and deployment is not service.primary:
+            status = "STOPPED"
+        shown: Body = {
+            "serviceDeploymentArn": service.arn.replace(":service/", ":service-deployment/") + "/" + deployment.id.split("/")[1],
+            "serviceArn": service.arn, "clusterArn": self.plane.clusters[service.cluster],
+            "createdAt": deployment.created.timestamp(), "startedAt": deployment.created.timestamp(),
+            "targetServiceRevisionArn": _revision_arn(service, deployment),
+            "targetServiceRevision": {"arn": _revision_arn(service, deployment), "requestedTaskCount": service.desired},
+            "deploymentCircuitBreaker": {"status": "TRIGGERED" if deployment.tripped else "MONITORING",
+                                         "failureCount": deployment.failed, "threshold": 3},
+        }  # fmt: skip
+        if back is not None:
+            status = "ROLLBACK_SUCCESSFUL" if back.state == "COMPLETED" else "ROLLBACK_IN_PROGRESS"
+            shown["rollback"] = {"reason": back.reason, "startedAt": back.created.timestamp(),
+                                 "serviceRevisionArn": _revision_arn(service, back)}  # fmt: skip
+        return {**shown, "status": status, "statusReason": deployment.reason}
+
+    # ------------------------------------------------------------------------------------------ tasks
+
+    def _run_task(self, body: Body, now: datetime) -> Body:
+        cluster, definition = self._cluster(body), self._startable(body["taskDefinition"])
+        token = body.get("clientToken")
+        if token and token in self.plane.tokens:
+            return {"tasks": [self._task_json(self.plane.tasks[self.plane.tokens[token]])], "failures": []}
+        if self.plane.faults.no_capacity:
+            return {"tasks": [], "failures": [{"arn": self.plane.clusters[cluster], "reason": "RESOURCE:MEMORY"}]}
+        tasks = [
+            self.plane.new_task(
+                definition, cluster=cluster, started_by=body.get("startedBy", ""),
+                group=body.get("group", f"family:{definition.family}"), service=None, deployment=None, now=now,
+            )
+            for _ in range(body.get("count", 1))
+        ]  # fmt: skip
+        if token:
+            self.plane.tokens[token] = tasks[0].arn
+        return {"tasks": [self._task_json(task) for task in tasks], "failures": []}
+
+    def _stop_task(self, body: Body, now: datetime) -> Body:
+        self._cluster(body)
+        task = next((t for a, t in self.plane.tasks.items() if a == body["task"] or _short(a) == body["task"]), None)
+        if task is None:
+            raise EcsError("InvalidParameterException", "The referenced task was not found.")
+        reason = body.get("reason") or "Task stopped by user"
+        self.plane.stop_task(task, now, code="UserInitiated", reason=reason)
+        return {"task": self._task_json(task)}
+
+    def _describe_tasks(self, body: Body, _now: datetime) -> Body:
+        self._cluster(body)
+        if len(body["tasks"]) > 100:
+            raise EcsError("InvalidParameterException", "Tasks cannot be more than 100.")
+        by_id = {_short(arn): task for arn, task in self.plane.tasks.items()}
+        found = [by_id[_short(a)] for a in body["tasks"] if _short(a) in by_id]
+        missing = [{"arn": a, "reason": "MISSING"} for a in body["tasks"] if _short(a) not in by_id]
+        return {"tasks": [self._task_json(task) for task in found], "failures": missing}
+
+    def _list_tasks(self, body: Body, _now: datetime) -> Body:
+        cluster, wanted = self._cluster(body), body.get("desiredStatus", "RUNNING")
+        arns = []
+        for task in self.plane.tasks.values():
+            if task.cluster_arn != self.plane.clusters[cluster] or task.desired != wanted:
+                continue
+            if body.get("serviceName") and task.group != f"service:{_short(body['serviceName'])}":
+                continue
+            if body.get("startedBy") and task.started_by != body["startedBy"]:
+                continue
+            if body.get("family") and task.definition.family != body["family"]:
+                continue
+            arns.append(task.arn)
+        return _page(arns, body, "taskArns", 100)
+
+    def _task_json(self, task: Task) -> Body:
+        container = container_of(task)
+        if task.started is not None and task.status != "STOPPED":
+            container["networkBindings"] = [
+                {"bindIP": "127.0.0.1", "containerPort": inner, "hostPort": self.plane.shown_port(outer), "protocol": "tcp"}
+                for inner, outer in task.ports.items()
+            ]
+        container["healthStatus"] = task.health
+        shown: Body = {
+            "taskArn": task.arn, "clusterArn": task.cluster_arn, "taskDefinitionArn": task.definition.arn,
+            "group": task.group, "startedBy": task.started_by, "lastStatus": task.status, "desiredStatus": task.desired,
+            "containers": [container], "createdAt": task.created.timestamp(), "launchType": "EC2", "version": task.version,
+            "healthStatus": task.health, "attachments": [], "tags": [],
+        }  # fmt: skip
+        for key, moment in (("startedAt", task.started), ("stoppingAt", task.stopping), ("stoppedAt", task.stopped)):
+            if moment is not None:
+                shown[key] = moment.timestamp()
+        if task.stop_code:
+            shown |= {"stopCode": task.stop_code, "stoppedReason": task.reason}
+        return shown
+
+    # ------------------------------------------------------------------------------------------ tags
+
+    def _tag_resource(self, body: Body, _now: datetime) -> Body:
+        self._tagged(body["resourceArn"]).update(_tags(body["tags"]))
+        return {}
+
+    def _untag_resource(self, body: Body, _now: datetime) -> Body:
+        tags = self._tagged(body["resourceArn"])
+        for key in body["tagKeys"]:
+            tags.pop(key, None)
+        return {}
+
+    def _list_tags_for_resource(self, body: Body, _now: datetime) -> Body:
+        return {"tags": _tag_list(self._tagged(body["resourceArn"]))}
+
+    def _tagged(self, arn: str) -> dict[str, str]:
+        if ":task-definition/" in arn:
+            return self._definition(arn).tags
+        raise EcsError("InvalidParameterException", f"The sandbox keeps tags of task definitions only, not of {arn}")
+
+
+def _definition_json(definition: Definition) -> Body:
+    return {
+        **definition.raw, "taskDefinitionArn": definition.arn, "revision": definition.revision,
+        "status": definition.status, "registeredAt": definition.registered.timestamp(),
+        "compatibilities": ["EC2"], "requiresAttributes": [],
+    }  # fmt: skip
+
+
+def _revision_arn(service: Service, deployment: Deployment) -> str:
+    return service.arn.replace(":service/", ":service-revision/") + "/" + deployment.id.split("/")[1]
+
+
+def _short(arn: str) -> str:
+    return arn.rsplit("/", 1)[-1]
+
+
+def _tags(pairs: list[dict[str, str]] | None) -> dict[str, str]:
+    return {pair["key"]: pair.get("value", "") for pair in pairs or []}
+
+
+def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _page(items: list[str], body: Body, key: str, most: int) -> Body:
+    start = int(body.get("nextToken") or 0)
+    size = min(body.get("maxResults") or most, 100)
+    answer: Body = {key: items[start : start + size]}
+    if start + size < len(items):
+        answer["nextToken"] = str(start + size)
+    return answer

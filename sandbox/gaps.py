@@ -1,0 +1,91 @@
+"""What moto lacks and the sandbox needs, each a small named patch of one moto method; `close_gaps` returns the undoing.
+
+    sqs_delay        delays run on the sandbox's clock
+    alarm_events     SetAlarmState sends `CloudWatch Alarm State Change`
+    target_health    the data plane's probes answer DescribeTargetHealth
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from moto.cloudwatch.models import CloudWatchBackend
+from moto.core.utils import unix_time_millis
+from moto.elbv2.models import ELBv2Backend, FakeHealthStatus
+from moto.sqs.models import Message
+
+from sandbox.clock import ScaledClock
+from sandbox.dataplane.events import envelope
+
+
+def close_gaps(
+    clock: ScaledClock,
+    region: str,
+    publish: Callable[[dict[str, Any]], None],
+    target_states: Callable[[str], list[dict[str, Any]]],
+) -> Callable[[], None]:
+    """Patch moto for this sandbox; call what it returns to undo."""
+    undo = [
+        _patch(Message, "delay", _sqs_delay(clock)),
+        _patch(CloudWatchBackend, "set_alarm_state", _alarm_events(clock, region, publish)),
+        _patch(ELBv2Backend, "describe_target_health", _target_health(target_states)),
+    ]
+
+    def restore() -> None:
+        for step in undo:
+            step()
+
+    return restore
+
+
+def _patch(owner: type, name: str, replacement: Callable[..., Any]) -> Callable[[], None]:
+    known = getattr(owner, name)
+    setattr(owner, name, replacement)
+    return lambda: setattr(owner, name, known)
+
+
+def _sqs_delay(clock: ScaledClock) -> Callable[..., None]:
+    def delay(self: Message, delay_seconds: int) -> None:
+        self.delayed_until = unix_time_millis() + clock.to_real(delay_seconds) * 1000
+
+    return delay
+
+
+def _alarm_events(clock: ScaledClock, region: str, publish: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
+    plain = CloudWatchBackend.set_alarm_state
+
+    def set_alarm_state(self: CloudWatchBackend, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
+        before = self.alarms[alarm_name].state_value if alarm_name in self.alarms else "INSUFFICIENT_DATA"
+        plain(self, alarm_name, reason, reason_data, state_value)
+        alarm, now = self.alarms[alarm_name], clock()
+        detail = {
+            "alarmName": alarm_name,
+            "state": {"value": state_value, "reason": reason, "reasonData": reason_data or "{}", "timestamp": _stamp(now)},
+            "previousState": {"value": before, "reason": "", "timestamp": _stamp(now)},
+            "configuration": {"description": alarm.description or "", "metrics": []},
+        }
+        publish(envelope("aws.cloudwatch", "CloudWatch Alarm State Change", detail, [alarm.alarm_arn], region, now))
+
+    return set_alarm_state
+
+
+def _target_health(target_states: Callable[[str], list[dict[str, Any]]]) -> Callable[..., list[FakeHealthStatus]]:
+    def describe_target_health(
+        self: ELBv2Backend,  # noqa: ARG001 - the method's own signature
+        target_group_arn: str,
+        targets: list[dict[str, Any]],  # noqa: ARG001
+    ) -> list[FakeHealthStatus]:
+        return [
+            FakeHealthStatus(
+                shown["Target"]["Id"], str(shown["Target"]["Port"]), shown["HealthCheckPort"], shown["TargetHealth"]["State"]
+            )
+            for shown in target_states(target_group_arn)
+        ]
+
+    return describe_target_health
+
+
+def _stamp(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%S.000+0000")

@@ -1,0 +1,1 @@
+"""Hand-written stand-ins for every port: small, with their state in plain sight."""
