@@ -62,9 +62,14 @@ class CapacityError(OpsError):
 
 
 class TicketUnavailableError(OpsError):
-    """The tracker could not be reached, or refused for now."""
+    """The tracker could not be reached, or refused for now; `retry_after` is what it asked for, in seconds."""
 
     retry = True
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        """Say what happened, and how long the tracker asked us to stay away."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class LostRaceError(OpsError):

@@ -23,7 +23,14 @@ _SECRET = re.compile(
 )
 _SECRET_KEY = re.compile(r"(?i)(^|_)(token|password|passwd|secret|authorization|api_?key|private_?key)$")
 # What the logging module and the formatter keep for themselves: a field of such a name gets an underscore at its end.
-_TAKEN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "level", "location", "timestamp", "service"}
+_TAKEN = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "level",
+    "location",
+    "timestamp",
+    "service",
+}
 _bound: ContextVar[dict[str, Any] | None] = ContextVar("bound", default=None)
 
 

@@ -114,7 +114,7 @@ class House:
     @cached_property
     def hands(self) -> Hands:
         """What a tick writes through."""
-        from chalicelib.aws.ecs import EcsDeployer  # noqa: PLC0415
+        from chalicelib.aws.ecs_deploy import EcsDeployer  # noqa: PLC0415
         from chalicelib.rollout.act import Hands  # noqa: PLC0415
 
         deployer = EcsDeployer(self.aws, self.fleet.cluster)

@@ -169,7 +169,7 @@ class EcrImages:
         for start in range(0, len(images), IMAGES_A_CALL):
             page = images[start : start + IMAGES_A_CALL]
             answer = self._batch(repository, [references[each] for each in page])
-            # An image that was asked for by digest may come back under any of its tags, so tags are known by failure only.
+            # An image may come back under any of its tags: a tag that is gone is known by its failure only.
             there = {image["imageId"]["imageDigest"] for image in answer["images"]}
             no_tag = {failure["imageId"].get("imageTag") for failure in answer.get("failures") or ()}
             for each in page:

@@ -29,7 +29,6 @@ from chalicelib.aws.table import (
     RECORD,
     WRITES_A_TRANSACTION,
     Item,
-    Table,
     delete,
     key,
     n,
@@ -85,15 +84,16 @@ class DynamoLedger(DynamoOutbox):
         done: Sequence[str] = (),
     ) -> Claim:
         """Write it all in one transaction and keep the claim. Raises LostRaceError when it is no longer ours."""
-        version = claim.version + 1
+        version, intent = claim.version + 1, uuid4().hex
         ours = _if_ours(claim)
         fence: dict[str, Any] = {
             **ours,
-            "UpdateExpression": "SET doc = :doc, version = :next",
+            "UpdateExpression": "SET doc = :doc, version = :next, intent = :intent",
             "ExpressionAttributeValues": {
                 **ours["ExpressionAttributeValues"],
                 ":doc": s(dump(state)),
                 ":next": n(version),
+                ":intent": s(intent),
             },
         }
         group = state.group
@@ -106,7 +106,7 @@ class DynamoLedger(DynamoOutbox):
         ]
         if len(writes) > WRITES_A_TRANSACTION:
             raise MisconfiguredError(f"could not record a tick of group {group}: {len(writes)} writes, 100 is the most")
-        self._transact_as(claim, writes)
+        self._transact_as(claim, intent, writes)
         kept = {**claim.rollouts, **{rollout.id: rollout for rollout in rollouts}}
         return replace(
             claim,
@@ -236,20 +236,20 @@ class DynamoLedger(DynamoOutbox):
         record = self._table.get(_group(claim.state.group)) or {}
         return number_of(record, "version") == claim.version + 1 and text_of(record, "lease_owner") is None
 
-    def _was_recorded(self, claim: Claim) -> bool:
-        record = self._table.get(_group(claim.state.group)) or {}
-        return number_of(record, "version") == claim.version + 1 and text_of(record, "lease_owner") == claim.owner
+    def _was_recorded(self, group: str, intent: str) -> bool:
+        return text_of(self._table.get(_group(group)) or {}, "intent") == intent
 
-    def _transact_as(self, claim: Claim, writes: Sequence[Mapping[str, Any]]) -> None:
+    def _transact_as(self, claim: Claim, intent: str, writes: Sequence[Mapping[str, Any]]) -> None:
         """Write under the claim's fence. In doubt, the record tells whether our own write is the one that stands."""
+        group = claim.state.group
         try:
             written = self._table.transact(writes)
         except AwsUnavailableError:
-            if not self._was_recorded(claim):
+            if not self._was_recorded(group, intent):
                 raise
             return
-        if not written and not self._was_recorded(claim):
-            raise LostRaceError(f"the claim on group {claim.state.group} is another tick's now")
+        if not written and not self._was_recorded(group, intent):
+            raise LostRaceError(f"the claim on group {group} is another tick's now")
 
     def _put_push(self, request: Request, pushed_at: datetime, now: datetime, writes: list[dict[str, Any]]) -> bool:
         mine = uuid4().hex  # tells our own repeated call from somebody else's push

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.aws.documents import dump, load
+from chalicelib.aws.session import Aws
 from chalicelib.aws.table import OPEN, RECORD, TRIES, Item, Table, delete, key, n, number_of, put, s, stamp, text_of
 from chalicelib.errors import LostRaceError, ThrottledError
 from chalicelib.incident.model import Incident, Report
@@ -37,9 +38,9 @@ def report_writes(reports: Iterable[Report]) -> list[dict[str, Any]]:
 class DynamoOutbox:
     """The port `Outbox`."""
 
-    def __init__(self, table: Table) -> None:
-        """Keep incidents, and what else is built on this, in this table."""
-        self._table = table
+    def __init__(self, aws: Aws, table: str) -> None:
+        """Keep incidents, and what else is built on this, in the table of this name."""
+        self._table = Table(aws, table)
 
     def due_incidents(self, now: datetime) -> tuple[Incident, ...]:
         """Incidents with pending reports whose next try is due, at most a page."""

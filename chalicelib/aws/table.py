@@ -143,11 +143,14 @@ class Table:
         return self._aws.client("dynamodb")
 
     def _pages(self, pk: str, prefix: str, newest_first: bool) -> Iterator[list[Item]]:
+        condition, values = "pk = :pk", {":pk": s(pk)}
+        if prefix:  # DynamoDB refuses an empty one
+            condition, values = f"{condition} AND begins_with(sk, :prefix)", {**values, ":prefix": s(prefix)}
         with translated():
             pages = self._client.get_paginator("query").paginate(
                 TableName=self.name,
-                KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-                ExpressionAttributeValues={":pk": s(pk), ":prefix": s(prefix)},
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=values,
                 ScanIndexForward=not newest_first,
                 ConsistentRead=True,
             )

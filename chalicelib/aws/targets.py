@@ -6,7 +6,7 @@ from chalicelib.aws.errors import translated
 from chalicelib.aws.session import Aws
 
 
-class LoadBalancerTargets:
+class AlbTargets:
     """The port `Targets`."""
 
     def __init__(self, aws: Aws) -> None:

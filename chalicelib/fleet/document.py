@@ -16,7 +16,9 @@ import yaml
 
 Path = tuple[str | int, ...]
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser is ten times as fast, where there is one
+_Loader: Any = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # libyaml's parser is ten times as fast, where there is one
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = frozenset({"true", "false", "True", "False", "TRUE", "FALSE"})
 _NULLS = frozenset({"null", "~"})
@@ -103,7 +105,9 @@ def _inspect_mapping(node: Any, path: Path, lines: dict[Path, int], above: tuple
         first.setdefault(name, line)
         lines[(*path, name)] = line
         if key.tag != f"{_TAG}str" or _ambiguity(key):
-            yield Problem(line=line, path=(*path, name), text=f'the key {name} is not text to every reader; write "{name}"')
+            yield Problem(
+                line=line, path=(*path, name), text=f'the key {name} is not text to every reader; write "{name}"'
+            )
         yield from _inspect(value, (*path, name), lines, above)
 
 

@@ -31,7 +31,7 @@ from typing import Any
 from chalicelib.health.model import Answer, Endpoint, Reading
 from chalicelib.rollout.ports import Ask
 
-MOST_BYTES = 4 * 1024 * 1024  # a full block has been seen at about 2 MB; more is no answer of a node
+MOST_BYTES = 4 * 1024 * 1024  # room for a full block as JSON; an endless body must not fill the Lambda's memory
 # Worst first: what says something against the node, then what says nothing about it.
 _WORST = (Answer.SICK, Answer.TIMED_OUT, Answer.OUR_FAULT, Answer.NOT_OFFERED, Answer.MEASURED)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")

@@ -1,0 +1,1 @@
+"""The adapters' own edges: pages, lost answers, throttles, shapes that no fake has."""

@@ -147,7 +147,7 @@ def test_text_that_is_no_fleet_file_is_refused(tmp_path: Path, text: str, hint: 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     """A path that is no file is a problem of the configuration, not a stack trace."""
-    with pytest.raises(MisconfiguredError, match="absent.yaml: could not read"):
+    with pytest.raises(MisconfiguredError, match=r"absent\.yaml: could not read"):
         load(tmp_path / "absent.yaml")
 
 

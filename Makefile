@@ -1,0 +1,61 @@
+# make demo      the story of a good push and a bad push, on this machine
+# make test      every test
+# make check     what CI asks for beside the tests
+# make package   the bundle for Lambda              (STAGE=staging)
+# make deploy    package, chalice deploy, after_deploy (STAGE=staging; needs your AWS account)
+# make bench     cold start and size of the bundle
+# make format    put the code into shape, write schema.json and the policies
+# make clean     remove what make built
+
+PYTHON ?= python3
+STAGE ?= staging
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check package deploy bench format clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+# Built once; again only when a list of packages changes.
+$(READY): requirements.txt requirements-vendor.txt requirements-dev.txt pyproject.toml
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY)
+	$(PY) -m sandbox
+
+test: $(READY)
+	$(PY) -m pytest
+
+check: $(READY)
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m chalicelib.fleet chalicelib/fleet/*.yaml
+	$(PY) -m tools.policies --check
+
+package: $(READY)
+	$(PY) -m tools.package --stage $(STAGE)
+
+deploy: package
+	PYTHONDONTWRITEBYTECODE=1 .venv/bin/chalice deploy --stage $(STAGE)
+	$(PY) -m tools.after_deploy --stage $(STAGE)
+
+bench: $(READY)
+	$(PY) -m bench.bundle_size --stage $(STAGE)
+	$(PY) -m bench.cold_start --stage $(STAGE)
+
+format: $(READY)
+	$(PY) -m ruff check --fix-only --quiet
+	$(PY) -m ruff format
+	$(PY) -m chalicelib.fleet --schema > chalicelib/fleet/schema.json
+	$(PY) -m tools.policies
+
+clean:
+	rm -rf .venv vendor build .chalice/deployments .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

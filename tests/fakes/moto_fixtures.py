@@ -1,0 +1,27 @@
+"""pytest fixtures around moto; tests/aws and tests/contracts take them in their conftest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.request import Request, urlopen
+
+import pytest
+
+from chalicelib.aws.session import Aws
+from tests.fakes.cloud import ENVIRONMENT, REGION, fresh_session, moto_server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of a moto server that lives as long as the test run."""
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """AWS as moto plays it, empty."""
+    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": moto}.items():
+        monkeypatch.setenv(name, value)
+    urlopen(Request(f"{moto}/moto-api/reset", method="POST"), timeout=10).close()
+    return Aws(REGION, fresh_session())
