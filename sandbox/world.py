@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import botocore.session
-from moto.core.model_instances import reset_model_data
+from moto.moto_api._internal.models import moto_api_backend
 from moto.logs.models import logs_backends
 
 from chalicelib import wiring
@@ -107,7 +107,7 @@ class World:
     # ------------------------------------------------------------------------------------------ building
 
     def _build(self) -> None:
-        reset_model_data()
+        moto_api_backend.reset()
         region = self.fleet.region
         self.tracker = Tracker(self.clock)
         self.images = Images(self.clock, region, self._publish)

@@ -35,7 +35,8 @@ def build(stage: str, *, project: Path = ROOT) -> Path:
     _forget(project)
     out = project / "build" / stage
     region = {"AWS_DEFAULT_REGION": read_stage(stage).region}
-    _run([sys.executable, "-m", "chalice.cli", "package", "--stage", stage, str(out)], project, _CLEAN | region)
+    chalice = str(Path(sys.executable).with_name("chalice"))
+    _run([chalice, "package", "--stage", stage, str(out)], project, _CLEAN | region)
     (cached,) = (project / ".chalice" / "deployments").glob("*.zip")
     compile_zip(cached)
     bundle = out / "deployment.zip"
@@ -53,6 +54,7 @@ def compile_zip(bundle: Path) -> None:
         root = Path(folder)
         with ZipFile(bundle) as packed:
             packed.extractall(root)
+        _drop_caches(root)
         ours = [name for name in OURS if (root / name).exists()]
         theirs = sorted(path.name for path in root.iterdir() if path.name not in OURS)
         _compile(root, theirs, "unchecked-hash")
@@ -84,8 +86,12 @@ def _vendor(project: Path, architecture: str) -> None:
 def _forget(project: Path) -> None:
     """Drop earlier bundles and stray .pyc."""
     shutil.rmtree(project / ".chalice" / "deployments", ignore_errors=True)
-    for cache in [*(project / "chalicelib").rglob("__pycache__")]:
-        shutil.rmtree(cache)
+    _drop_caches(project / "chalicelib")
+
+
+def _drop_caches(folder: Path) -> None:
+    for cache in [*folder.rglob("__pycache__")]:
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from chalicelib.errors import (
@@ -68,7 +75,7 @@ def translated(*, missing: Collection[str] = ()) -> Iterator[None]:
         raise _of_answer(error, missing) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise DeniedError(f"could not sign a call to AWS: {error}") from error
-    except (HTTPClientError, ResponseParserError) as error:
+    except (BotoConnectionError, HTTPClientError, ResponseParserError) as error:
         raise AwsUnavailableError(f"could not reach AWS: {error}") from error
     except BotoCoreError as error:
         raise MisconfiguredError(f"could not make a call to AWS: {error}") from error

@@ -1,5 +1,7 @@
-"""`CloudWatch Alarm State Change` (the EventBridge shape only, not an alarm's direct Lambda action) -> AlarmChanged.
+"""`CloudWatch Alarm State Change` -> AlarmChanged. EventBridge's shape only.
 
+An alarm's direct Lambda action (`alarmData`) and its SNS message have other shapes and are refused by name: bind alarms
+by an EventBridge rule.
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.errors import BadEventError
-from chalicelib.events.fields import moment, text
+from chalicelib.events.fields import moment, text, wrong
 from chalicelib.events.signals import AlarmChanged
 
 STATES = ("OK", "ALARM", "INSUFFICIENT_DATA")
@@ -16,7 +18,12 @@ STATES = ("OK", "ALARM", "INSUFFICIENT_DATA")
 
 def alarm_changed(event: Any) -> AlarmChanged:
     """Read which alarm went where. Raises BadEventError."""
+    if isinstance(event, dict) and ("alarmData" in event or "AlarmName" in event):
+        raise BadEventError(
+            "this is an alarm's direct Lambda action or SNS message; expected the EventBridge event "
+            "'CloudWatch Alarm State Change': bind the alarm by an EventBridge rule"
+        )
     state = text(event, "detail", "state", "value")
     if state not in STATES:
-        raise BadEventError(f"detail.state.value is {state[:80]!r}; expected one of {', '.join(STATES)}")
+        raise wrong(("detail", "state", "value"), state, f"one of {', '.join(STATES)}")
     return AlarmChanged(name=text(event, "detail", "alarmName"), state=state, at=moment(event, "time"))

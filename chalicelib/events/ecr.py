@@ -1,5 +1,6 @@
 """`ECR Image Action` -> ImagePushed.
 
+Whether the repository and the tag are ours is the fleet file's to say.
 Source: https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 """
 
@@ -18,10 +19,6 @@ def image_pushed(event: Any) -> ImagePushed | None:
     return ImagePushed(
         repository=text(event, "detail", "repository-name"),
         digest=digest(event, "detail", "image-digest"),
-        tag=text_or_none(event, "detail", "image-tag") if _has_tag(event) else None,
+        tag=text_or_none(event, "detail", "image-tag"),
         pushed_at=moment(event, "time"),
     )
-
-
-def _has_tag(event: Any) -> bool:
-    return event["detail"].get("image-tag") not in (None, "")

@@ -1,11 +1,13 @@
 """What a person or CI may ask, as the payload of an invoked function or an HTTP body -> Request.
 
-A wrong payload is answered with what is wrong and what is allowed; nothing is put into any inbox then.
+A wrong payload is answered with what is wrong, what is allowed and an example; nothing is put into any inbox then.
+Knows the fleet file's groups and what may be forced. Must not know who asks: `by` is the caller's to say.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -16,6 +18,8 @@ from chalicelib.fleet.model import Fleet
 from chalicelib.rollout.model import Origin, Request, Word
 from chalicelib.rollout.preflight import FORCEABLE
 
+MOST_WORDS = 1000
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # what a registry accepts as a tag
 _COMMON = {"group": "a group of the fleet file", "why": "a sentence for people (optional)"}
 _RECORD = {"rollout": "the id of a rollout (optional: the open one)"}
 ALLOWED: Mapping[Word, Mapping[str, str]] = {
@@ -50,7 +54,7 @@ def word_of(word: Word, payload: Any, fleet: Fleet, *, by: str, now: datetime) -
     digest, tag = _image(word, body)
     configuration = body.get("configuration", False)
     if not isinstance(configuration, bool):
-        raise _wrong(word, f"configuration is {configuration!r}, not true or false")
+        raise _wrong(word, f"configuration is {_shown(configuration)}, not true or false")
     if word is Word.START and configuration == (digest is not None or tag is not None):
         raise _wrong(word, "either image or configuration must be given, and not both")
     return Request(
@@ -73,24 +77,29 @@ def group_asked(payload: Any, fleet: Fleet) -> str | None:
     """The group that `status` asks for, None for all of them."""
     if payload in (None, "", {}):
         return None
-    if not isinstance(payload, dict) or set(payload) != {"group"} or payload["group"] not in fleet.groups:
-        raise BadRequestError(f'status takes nothing, or {{"group": one of {", ".join(fleet.groups)}}}')
-    return str(payload["group"])
+    group = payload.get("group") if isinstance(payload, dict) and set(payload) == {"group"} else None
+    if not isinstance(group, str) or group not in fleet.groups:
+        example = json.dumps({"group": next(iter(fleet.groups))})
+        raise BadRequestError(
+            f"status: the payload is {_shown(payload)}. Allowed: nothing, or a group out of: {', '.join(fleet.groups)}. "
+            f"Example: {example}"
+        )
+    return group
 
 
 def _object(word: Word, payload: Any) -> dict[str, Any]:
     if not isinstance(payload, dict):
-        raise _wrong(word, f"the payload is {json.dumps(payload)[:80]}, not a JSON object")
+        raise _wrong(word, f"the payload is {_shown(payload)}, not a JSON object")
     unknown = sorted(set(map(str, payload)) - set(ALLOWED[word]))
     if unknown:
-        raise _wrong(word, f"unknown key {', '.join(unknown)}")
+        raise _wrong(word, f"unknown key {_shown(', '.join(unknown))}")
     return payload
 
 
 def _group(word: Word, body: dict[str, Any], fleet: Fleet) -> str:
     group = body.get("group")
     if not isinstance(group, str) or group not in fleet.groups:
-        found = "missing" if group is None else repr(group)
+        found = "missing" if group is None else _shown(group)
         raise _wrong(word, f"group is {found}; the groups of {fleet.environment} are: {', '.join(fleet.groups)}")
     return group
 
@@ -101,29 +110,31 @@ def _image(word: Word, body: dict[str, Any]) -> tuple[str | None, str | None]:
         return None, None
     if image.startswith("sha256:"):
         if not DIGEST.fullmatch(image):
-            raise _wrong(word, f"image is {image!r}; a digest is sha256: and 64 hex digits")
+            raise _wrong(word, f"image is {_shown(image)}; a digest is sha256: and 64 hex digits")
         return image, None
+    if not _TAG.fullmatch(image):
+        raise _wrong(word, f"image is {_shown(image)}; give the tag or digest alone, the repository is the group's")
     return None, image
 
 
 def _text(word: Word, body: dict[str, Any], key: str) -> str | None:
     value = body.get(key)
-    if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > 1000):
-        raise _wrong(word, f"{key} is {value!r:.80}, not a text of 1 to 1000 characters")
+    if value is not None and (not isinstance(value, str) or not value.strip() or len(value) > MOST_WORDS):
+        raise _wrong(word, f"{key} is {_shown(value)}, not a text of 1 to {MOST_WORDS} characters")
     return value
 
 
 def _forced(word: Word, body: dict[str, Any]) -> frozenset[str]:
     force = body.get("force", [])
     if not isinstance(force, list) or not all(isinstance(f, str) and f in FORCEABLE for f in force):
-        raise _wrong(word, f"force is {force!r:.120}")
+        raise _wrong(word, f"force is {_shown(force)}")
     return frozenset(force)
 
 
 def _then(word: Word, body: dict[str, Any]) -> str | None:
     then = body.get("then")
     if then not in (None, "resume", "rollback"):
-        raise _wrong(word, f"then is {then!r:.80}")
+        raise _wrong(word, f"then is {_shown(then)}")
     return then
 
 
@@ -131,3 +142,8 @@ def _wrong(word: Word, what: str) -> BadRequestError:
     allowed = "; ".join(f"{key}: {meaning}" for key, meaning in ALLOWED[word].items())
     name = "rollout" if word is Word.START else word.value
     return BadRequestError(f"{name}: {what}. Allowed: {allowed}. Example: {json.dumps(EXAMPLES[word])}")
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

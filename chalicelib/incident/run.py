@@ -55,18 +55,19 @@ def deliver_reports(
 def retry_seconds(attempts: int) -> float:
     """Patience after this many failures in a row: 15 s, doubled each time, at most 15 minutes."""
     doublings = min(max(0, attempts - 1), 10)
-    return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**doublings)
+    return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << doublings))
 
 
 def _tell(incident: Incident, tracker: Tracker) -> tuple[Incident, TicketUnavailableError | None]:
     """Bring the ticket up to date; returns how far it came, and what stopped it."""
     known = incident
     try:
-        known = _open(known, tracker) if known.ticket is None else known
-        if known.ticket is not None:
-            known = _amend(known, known.ticket, tracker)
+        known = _open(known, tracker)
+        ticket = known.ticket
+        if ticket is not None:
+            known = _amend(known, ticket, tracker)
             for report in known.pending:
-                tracker.comment(known.ticket, comment_of(report), marker=report_marker(report))
+                tracker.comment(ticket, comment_of(report), marker=report_marker(report))
                 known = _with_told(known, report)
     except TicketUnavailableError as error:
         return known, error
@@ -75,7 +76,7 @@ def _tell(incident: Incident, tracker: Tracker) -> tuple[Incident, TicketUnavail
 
 def _open(incident: Incident, tracker: Tracker) -> Incident:
     """Find the ticket by its marker first: a create whose answer, or whose record, was lost must not be repeated."""
-    if not incident.pending:
+    if incident.ticket is not None or not incident.pending:
         return incident
     marker, first = incident_marker(incident), incident.pending[0]
     found = tracker.find(marker)

@@ -53,8 +53,10 @@ def look(rollout: Rollout, state: GroupState, group: Group, eyes: Eyes, now: dat
         return Snapshot(at=now)
     gaps: dict[str, Unmeasured] = {}
     names = tuple(group.services)
-    services = _read(gaps, "services", lambda: eyes.services.describe(names), {})
-    tasks = _read(gaps, "tasks", lambda: eyes.services.tasks(container=group.container, port=group.port), ())
+    no_services: Mapping[str, ServiceView] = {}
+    no_tasks: tuple[Task, ...] = ()
+    services = _read(gaps, "services", lambda: eyes.services.describe(names), no_services)
+    tasks = _read(gaps, "tasks", lambda: eyes.services.tasks(container=group.container, port=group.port), no_tasks)
     services = _with_breakers(rollout, services, eyes, gaps)
     tasks = _with_logs(rollout, tasks, group, eyes, gaps)
     seen = Snapshot(
@@ -79,6 +81,7 @@ def smoke_mark(rollout: Rollout) -> str:
 
 
 def _read(gaps: dict[str, Unmeasured], part: str, call: Callable[[], T], empty: T) -> T:
+    """Read one part; a part that cannot be read is a gap, not a fact."""
     try:
         return call()
     except DeniedError:
@@ -107,7 +110,8 @@ def _with_logs(
     """Fetch the log tail of tasks that died under this rollout: it tells damaged data from a bad version."""
     seen = Snapshot(at=rollout.requested_at, tasks=tasks)
     dead = {t.arn for step in rollout.touched for t in deaths_of(step, seen, group)}
-    dead |= {t.arn for t in tasks if t.started_by == smoke_mark(rollout) and t.stopped_at is not None}
+    if rollout.phase is Phase.SMOKING:
+        dead |= {t.arn for t in tasks if t.started_by == smoke_mark(rollout) and t.stopped_at is not None}
     return tuple(replace(task, log=_tail(task, group, eyes, gaps)) if task.arn in dead else task for task in tasks)
 
 
@@ -180,7 +184,8 @@ def _with_image(
 ) -> Snapshot:
     tag = rollout.tag
     image = _read(gaps, "image", lambda: eyes.images.facts(rollout.repository, rollout.digest, tag), None)
-    ways = _read(gaps, "ways_back", lambda: _ways_back(state, group, eyes), ())
+    unproven: tuple[WayBack, ...] = ()
+    ways = _read(gaps, "ways_back", lambda: _ways_back(state, group, eyes), unproven)
     return replace(seen, image=image, ways_back=ways, unmeasured=gaps)
 
 

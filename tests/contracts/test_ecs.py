@@ -111,9 +111,7 @@ class OnSandbox:
 @pytest.fixture(params=["fake", "sandbox"])
 def ecs(request: pytest.FixtureRequest) -> Iterator[Setup]:
     """An ECS of either kind, with service `node-1` on revision node:1."""
-    setup: Setup = (
-        OnFake(FakeEcs()) if request.param == "fake" else OnSandbox(request.getfixturevalue("local_cloud"))
-    )
+    setup: Setup = OnFake(FakeEcs()) if request.param == "fake" else OnSandbox(request.getfixturevalue("local_cloud"))
     setup.create("node-1", setup.register(NODE))
     yield setup
 

@@ -191,7 +191,6 @@ def test_what_was_recorded_is_read_back_equal(ledger: Either) -> None:
         hold=Hold(by="alice", why="maintenance", at=NOW),
         active="r-1",
         queued="r-2",
-        inherited=("n1",),
         quarantine={DIGEST: "smoke_failed"},
     )
     ledger.record(claim, state=state, rollouts=[a_rollout(), a_rollout("r-2"), a_rollout("r-3")])

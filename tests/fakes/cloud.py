@@ -42,7 +42,9 @@ def make_table(aws: Aws) -> None:
     aws.client("dynamodb").create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "open", "wake_at")],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "open", "wake_at")
+        ],
         KeySchema=_key("pk", "sk"),
         GlobalSecondaryIndexes=[
             {

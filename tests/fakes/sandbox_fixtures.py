@@ -45,7 +45,9 @@ def local_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loc
         write_log=lambda _group, _stream, _lines: None,
         faults=faults,
     )
-    cloud = Cloud(EcsApi(plane), images, faults, lambda _name, _payload, _kind: (None, None), lambda _name, _allow: None)
+    cloud = Cloud(
+        EcsApi(plane), images, faults, lambda _name, _payload, _kind: (None, None), lambda _name, _allow: None
+    )
     cloud.start()
     for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": cloud.url}.items():
         monkeypatch.setenv(name, value)

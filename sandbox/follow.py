@@ -1,0 +1,91 @@
+"""Follow a push to its end, and say what came of it as one JSON object."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib import wiring
+from chalicelib.rollout.model import TERMINAL, Phase, Rollout
+from chalicelib.rollout.render import seconds_to_rollback
+from chalicelib.rollout.revision import digest_in
+from sandbox.world import World
+
+ENDS = TERMINAL | {Phase.HELD, Phase.AWAITING_APPROVAL}
+LONGEST_SECONDS = 600.0  # real; a guard, far beyond any deadline of the fleet files at the default scale
+TICKET_PATIENCE_SECONDS = 5.0  # real, for the ticket to arrive after the end
+
+
+def follow(
+    world: World, group: str, digest: str, tell: Callable[[Rollout], None] = lambda _rollout: None
+) -> Rollout:
+    """Watch the newest rollout of a digest until it ends or a person is needed. Raises TimeoutError."""
+    give_up = time.monotonic() + LONGEST_SECONDS
+    said: tuple[str, int] | None = None
+    while time.monotonic() < give_up:
+        rollout: Rollout | None = world.rollout_of(group, digest)
+        if rollout is not None:
+            if (rollout.phase.value, rollout.wave) != said:
+                said = (rollout.phase.value, rollout.wave)
+                tell(rollout)
+            if rollout.phase in ENDS:
+                return rollout
+        time.sleep(0.1)
+    raise TimeoutError(f"no end of the rollout of {digest} within {LONGEST_SECONDS:.0f} s")
+
+
+def await_tickets(world: World) -> None:
+    """Give the outbox a moment to empty; a tracker that is down keeps what it cannot deliver pending."""
+    give_up = time.monotonic() + TICKET_PATIENCE_SECONDS
+    prefix = f"{world.fleet.environment}/"
+    while time.monotonic() < give_up:
+        if not any(incident.pending for incident in wiring.house().ledger.incidents(prefix)):
+            return
+        time.sleep(0.1)
+
+
+def summary(world: World, rollout: Rollout) -> dict[str, Any]:
+    """The JSON object that `--push --json` prints."""
+    house = wiring.house()
+    group = world.fleet.groups[rollout.group]
+    state, _ = house.ledger.group(rollout.group)
+    services = {}
+    for name in group.services:
+        service = world.plane.services[(world.fleet.cluster, name)]
+        definition = service.primary.definition
+        container = next(c for c in definition.raw["containerDefinitions"] if c["name"] == group.container)
+        stable = state.stable.get(name)
+        services[name] = {
+            "digest": digest_in(container["image"]),
+            "revision": definition.arn,
+            "stable_revision": stable.revision if stable else None,
+        }
+    return {
+        "phase": rollout.phase.value,
+        "reason": rollout.reason,
+        "services": services,
+        "tickets": tickets(world),
+        "aws_calls": world.cloud.calls(),
+        "seconds_to_rollback": seconds_to_rollback(rollout),
+        "why": rollout.why,
+        "rollout": rollout.id,
+    }
+
+
+def tickets(world: World) -> list[dict[str, Any]]:
+    """Every ticket in the tracker, with what our record says of it."""
+    known = {i.ticket: i for i in wiring.house().ledger.incidents(f"{world.fleet.environment}/") if i.ticket}
+    found = []
+    for issue in world.tracker.issues:
+        incident = known.get(str(issue["number"]))
+        found.append(
+            {
+                "id": str(issue["number"]),
+                "kind": incident.kind if incident else None,
+                "severity": incident.grade.value if incident else None,
+                "state": issue["state"],
+                "title": issue["title"],
+            }
+        )
+    return found
