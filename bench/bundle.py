@@ -13,7 +13,14 @@ from pathlib import Path
 from tools.package import build
 from tools.stages import ROOT
 
-_PARTS = ("app.py", "chalicelib", ".chalice/config.json", ".chalice/policies", "requirements.txt", "requirements-vendor.txt")
+_PARTS = (
+    "app.py",
+    "chalicelib",
+    ".chalice/config.json",
+    ".chalice/policies",
+    "requirements.txt",
+    "requirements-vendor.txt",
+)
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 

@@ -44,7 +44,7 @@ app.tick_schedule({"version": "0", "id": "1", "source": "aws.events", "detail-ty
 class _NothingToDo(BaseHTTPRequestHandler):
     """DynamoDB with an empty table: every query finds nothing."""
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server asks for
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         body = b'{"Items": [], "Count": 0, "ScannedCount": 0}'
         self.send_response(200)
@@ -119,7 +119,9 @@ def main() -> int:
     with fresh_bundle(options.stage) as bundle:
         ours, base = measure(options.stage, bundle, options.starts)
     ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, base, strict=True))
-    print(f"cold start and idle tick {statistics.median(ours):.0f} ms, boto3 and one client {statistics.median(base):.0f} ms")
+    print(
+        f"cold start and idle tick {statistics.median(ours):.0f} ms, boto3 and one client {statistics.median(base):.0f} ms"
+    )
     print(f"ratio {ratio:.2f} (goal: at most {GOAL})")
     return 0 if ratio <= GOAL else 1
 

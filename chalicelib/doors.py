@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from chalicelib import observe
 from chalicelib.errors import BadEventError, BadRequestError, OpsError
-from chalicelib.events.word import group_asked, word_of
 from chalicelib.rollout.model import Origin, Request, Word
 from chalicelib.wiring import House, house
 
@@ -29,27 +29,26 @@ def time_left(context: Any) -> Callable[[], bool]:
 
 def run_ticks(groups: Iterable[str], context: Any) -> dict[str, Any]:
     """Run one tick of each group, then tell people what there is to tell; one group's failure stops no other."""
-    from chalicelib.rollout.run import advance_group  # noqa: PLC0415 - an idle minute needs none of it
-
     rooms, told, failures = house(), {}, []
     for group in dict.fromkeys(groups):
+        from chalicelib.rollout.run import advance_group  # noqa: PLC0415 - an idle minute, without a group, needs none of it
+
         try:
             outcome = advance_group(group, rooms.room(time_left(context)), owner=uuid4().hex, now=rooms.clock())
             told[group] = {"ran": outcome.ran, "told": list(outcome.told)}
         except OpsError as error:
             observe.alert("tick_failed", group=group, error=str(error), kind=type(error).__name__)
             failures.append(error)
-    deliver_tickets(rooms)
+    deliver_tickets(rooms, rooms.clock())
     if failures:
         raise failures[0]
     return told
 
 
-def deliver_tickets(rooms: House) -> None:
+def deliver_tickets(rooms: House, now: datetime) -> None:
     """Send what the outbox holds; a tracker's trouble is never a tick's."""
     from chalicelib.incident.run import deliver_reports  # noqa: PLC0415
 
-    now = rooms.clock()
     if rooms.ledger.due_incidents(now):
         deliver_reports(rooms.ledger, rooms.tracker, now=now, lease_seconds=rooms.settings.lease_seconds)
 
@@ -57,8 +56,12 @@ def deliver_tickets(rooms: House) -> None:
 def run_due(context: Any) -> dict[str, Any]:
     """Run every overdue group, as the schedule does: one query when nothing is open."""
     rooms = house()
-    groups = [group for group, _ in rooms.ledger.due_groups(rooms.clock()) if group in rooms.fleet.groups]
-    return run_ticks(groups, context)
+    now = rooms.clock()  # one moment, one query: it answers for groups and incidents alike
+    due = rooms.ledger.due_groups(now)
+    if not due:
+        deliver_tickets(rooms, now)
+        return {"idle": True}
+    return run_ticks([group for group, _ in due if group in rooms.fleet.groups], context)
 
 
 def run_wake(group: str, version: int, context: Any) -> dict[str, Any]:
@@ -67,7 +70,6 @@ def run_wake(group: str, version: int, context: Any) -> dict[str, Any]:
     _, newest = rooms.ledger.group(group)
     if version != newest:
         observe.log("wake_stale", group=group, version=version, newest=newest)
-        deliver_tickets(rooms)
         return {"stale": True}
     return run_ticks([group], context)
 
@@ -122,6 +124,8 @@ def start_push(repository: str, digest: str, tag: str | None, pushed_at: Any, co
 
 def obey(word: Word, payload: Any, context: Any, *, by: str) -> dict[str, Any]:
     """Carry out a person's or CI's word and answer with the group's state. Raises BadRequestError."""
+    from chalicelib.events.word import word_of  # noqa: PLC0415 - brings the fleet's model, which an idle minute needs not
+
     rooms = house()
     request = _resolved(word_of(word, payload, rooms.fleet, by=by, now=rooms.clock()), rooms)
     rooms.ledger.put_request(request, now=rooms.clock())
@@ -152,6 +156,7 @@ def _resolved(request: Request, rooms: House) -> Request:
 
 def status(payload: Any) -> dict[str, Any]:
     """What runs where, what is under way, and what is held or in quarantine."""
+    from chalicelib.events.word import group_asked  # noqa: PLC0415
     from chalicelib.rollout.render import group_summary, rollout_summary  # noqa: PLC0415
 
     rooms = house()

@@ -24,6 +24,7 @@ from sandbox.registry import Images
 from sandbox.switches import Faults
 
 OURS = "xai-ops"  # our handlers' clients say so in their user agent
+VIEWER = "X-Sandbox-Viewer"  # header of the sandbox's own looking on: not counted, meets no faults
 _SIGNING = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2", "events": "events"}
 _ERRORS = {
     "throttle": ("ThrottlingException", "Rate exceeded", 400),
@@ -55,6 +56,7 @@ class Cloud:
         self._moto = DomainDispatcherApplication(create_backend_app)  # type: ignore[arg-type]
         self._calls: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._one_by_one = threading.Lock()
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
         self._server.daemon_threads = True  # type: ignore[attr-defined]
@@ -87,7 +89,7 @@ class Cloud:
             return _reply(start_response, (200, self._images.blobs.get(path.removeprefix("/_blobs/"), b""), "application/json", {}))
         body = _read(environ)
         service, operation = identify(environ, body)
-        ours = OURS in environ.get("HTTP_USER_AGENT", "")
+        ours = OURS in environ.get("HTTP_USER_AGENT", "") and "HTTP_X_SANDBOX_VIEWER" not in environ
         fault = self._faults.take(service, operation) if ours else None
         if ours:
             with self._lock:
@@ -101,11 +103,11 @@ class Cloud:
             if fault == "lost_answer":
                 raise LostAnswer
             return _reply(start_response, answer)
-        if fault == "lost_answer":
-            list(self._moto(environ, lambda *_: None))
-            raise LostAnswer
-        answered: Iterable[bytes] = self._moto(environ, start_response)
-        return answered
+        with self._one_by_one:  # moto's backends are not made for threads
+            if fault == "lost_answer":
+                list(self._moto(environ, lambda *_: None))
+                raise LostAnswer
+            return list(self._moto(environ, start_response))
 
     def _own(self, service: str, operation: str, path: str, body: bytes, environ: dict[str, Any]) -> Answer | None:
         if service == "ecs":

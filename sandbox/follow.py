@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib import wiring
 from chalicelib.rollout.model import TERMINAL, Phase, Rollout
 from chalicelib.rollout.render import seconds_to_rollback
 from chalicelib.rollout.revision import digest_in
@@ -40,16 +39,15 @@ def await_tickets(world: World) -> None:
     give_up = time.monotonic() + TICKET_PATIENCE_SECONDS
     prefix = f"{world.fleet.environment}/"
     while time.monotonic() < give_up:
-        if not any(incident.pending for incident in wiring.house().ledger.incidents(prefix)):
+        if not any(incident.pending for incident in world.ledger.incidents(prefix)):
             return
         time.sleep(0.1)
 
 
 def summary(world: World, rollout: Rollout) -> dict[str, Any]:
     """The JSON object that `--push --json` prints."""
-    house = wiring.house()
     group = world.fleet.groups[rollout.group]
-    state, _ = house.ledger.group(rollout.group)
+    state, _ = world.ledger.group(rollout.group)
     services = {}
     for name in group.services:
         service = world.plane.services[(world.fleet.cluster, name)]
@@ -75,7 +73,7 @@ def summary(world: World, rollout: Rollout) -> dict[str, Any]:
 
 def tickets(world: World) -> list[dict[str, Any]]:
     """Every ticket in the tracker, with what our record says of it."""
-    known = {i.ticket: i for i in wiring.house().ledger.incidents(f"{world.fleet.environment}/") if i.ticket}
+    known = {i.ticket: i for i in world.ledger.incidents(f"{world.fleet.environment}/") if i.ticket}
     found = []
     for issue in world.tracker.issues:
         incident = known.get(str(issue["number"]))

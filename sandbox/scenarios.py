@@ -114,7 +114,7 @@ def _judge(scenario: Scenario, world: World, rollout: Rollout) -> tuple[str, ...
 def await_phase(world: World, group: str, phase: Phase, wave: int = 0, *, seconds: float = 60.0) -> Rollout | None:
     """Wait until the group's active rollout is in a phase and wave."""
     give_up = time.monotonic() + seconds
-    ledger = wiring.house().ledger
+    ledger = world.ledger
     while time.monotonic() < give_up:
         state, _ = ledger.group(group)
         rollout: Rollout | None = ledger.rollout(state.active) if state.active else None
@@ -325,7 +325,7 @@ def few_changes(world: World, rollout: Rollout) -> str | None:
 
 def not_quarantined(world: World, rollout: Rollout) -> str | None:
     """The digest is not condemned: it was not the version."""
-    state, _ = wiring.house().ledger.group(rollout.group)
+    state, _ = world.ledger.group(rollout.group)
     return "the digest is in quarantine" if rollout.digest in state.quarantine else None
 
 

@@ -30,7 +30,7 @@ from chalicelib.health.model import Reading
 from chalicelib.rollout.ports import Ask, Nodes
 from chalicelib.settings import read_settings
 from sandbox.clock import ScaledClock
-from sandbox.cloud import Cloud
+from sandbox.cloud import VIEWER, Cloud
 from sandbox.dataplane.api import EcsApi
 from sandbox.dataplane.events import ACCOUNT
 from sandbox.dataplane.plane import Plane
@@ -131,6 +131,7 @@ class World:
         self.lambdas.install_lineage(session)
         settings = replace(read_settings(os.environ), fleet_file=self.fleet_file)
         wiring.install(wiring.House(settings, clock=self.clock, session=session, nodes=PoliteNodes))
+        self.ledger = wiring.House(settings, clock=self.clock, session=_viewer()).ledger
         self.ground.lay()
 
     def _set_environment(self) -> None:
@@ -240,12 +241,23 @@ class World:
 
     def rollout_of(self, group: str, digest: str) -> Any:
         """The newest rollout of a digest, None while there is none."""
-        rollouts = wiring.house().ledger.rollouts(group, limit=20)
+        rollouts = self.ledger.rollouts(group, limit=20)
         return next((r for r in rollouts if r.digest == digest), None)
 
     def now(self) -> datetime:
         """The sandbox's time."""
         return self.clock()
+
+
+def _viewer() -> botocore.session.Session:
+    """A session that only looks on."""
+    session = botocore.session.get_session()
+
+    def mark(request: Any, **_: Any) -> None:
+        request.headers[VIEWER] = "1"
+
+    session.get_component("event_emitter").register("before-sign", mark)
+    return session
 
 
 class PoliteNodes:

@@ -79,7 +79,16 @@ def _vendor(project: Path, architecture: str) -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     wheels = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", version]
     wheels += ["--platform", f"manylinux2014_{_MACHINES[architecture]}"]
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps", "--no-compile"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+        "--no-deps",
+        "--no-compile",
+    ]
     _run([*pip, *wheels, "--target", str(target), "-r", str(project / "requirements-vendor.txt")], project)
 
 

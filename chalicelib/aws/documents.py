@@ -28,7 +28,7 @@ def load(kind: type[T], text: str) -> T:
 
 def _adapter(kind: type) -> TypeAdapter[Any]:
     if kind not in _adapters:
-        from pydantic import TypeAdapter  # see the module's why
+        from pydantic import TypeAdapter  # noqa: PLC0415 - see the module's why
 
         _adapters[kind] = TypeAdapter(kind)
     return _adapters[kind]

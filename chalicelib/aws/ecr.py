@@ -251,7 +251,7 @@ def _identity(name: str) -> tuple[str, dict[str, str]]:
 
 
 def _platform(described: Mapping[str, Any]) -> str | None:
-    """ "os/arch", "" when nothing says it, None when it says that nothing can run (buildx' attestations)."""
+    """A platform as "os/arch": "" when nothing says it, None for what cannot run (buildx' attestations)."""
     system, architecture = described.get("os"), described.get("architecture")
     if "unknown" in (system, architecture):
         return None

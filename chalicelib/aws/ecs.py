@@ -20,7 +20,7 @@ SERVICES_A_CALL = 10
 TASKS_A_CALL = 100
 REVISIONS_LOOKED_AT = 50  # so many rollouts of ours in a row, with nothing of Terraform's between, are not believable
 MARK_TAG = "xai-ops:rollout"  # on every revision that a rollout registered
-WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # a binding to every address names none
+WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - a binding to every address names none
 NO_ROOM = ("unable to place a task", "RESOURCE:")
 
 

@@ -88,7 +88,7 @@ class DynamoOutbox:
             reports = self._reports(incident.key)
             told = [report for report in reports if report.id in incident.told]
             waiting = len(told) < len(reports)
-            if self._save(incident, number_of(record, "reported"), next_try, waiting, told[:DROPPED]):
+            if self._save(incident, number_of(record, "reported"), next_try, told[:DROPPED], waiting=waiting):
                 return
         raise ThrottledError(f"could not save incident {incident.key}: reports came in {TRIES} times meanwhile")
 
@@ -117,7 +117,7 @@ class DynamoOutbox:
         return sorted(reports, key=lambda report: (report.at, report.id))
 
     def _save(
-        self, incident: Incident, reported: int, next_try: datetime | None, waiting: bool, told: Sequence[Report]
+        self, incident: Incident, reported: int, next_try: datetime | None, told: Sequence[Report], *, waiting: bool
     ) -> bool:
         values = {
             ":doc": s(dump(replace(incident, pending=()))),

@@ -74,7 +74,7 @@ class Table:
     ) -> tuple[list[Item], bool]:
         """The items of a partition whose sort key begins so, and whether there are more than `limit`."""
         found: list[Item] = []
-        for page in self._pages(pk, prefix, newest_first):
+        for page in self._pages(pk, prefix, newest_first=newest_first):
             found += page
             if limit is not None and len(found) > limit:
                 return found[:limit], True
@@ -107,7 +107,6 @@ class Table:
             with translated():
                 try:
                     self._client.transact_write_items(TransactItems=items)
-                    return True
                 except ClientError as error:
                     if code_of(error) != "TransactionCanceledException":
                         raise
@@ -117,6 +116,8 @@ class Table:
                     # Somebody put a request while we wrote: the same item, no contradiction.
                     if not codes & CONFLICTS:
                         raise
+                else:
+                    return True
         raise ThrottledError(f"could not write a transaction: met others on the same items {TRIES} times")
 
     def due(self, now: datetime) -> tuple[Item, ...]:
@@ -142,7 +143,7 @@ class Table:
     def _client(self) -> Any:
         return self._aws.client("dynamodb")
 
-    def _pages(self, pk: str, prefix: str, newest_first: bool) -> Iterator[list[Item]]:
+    def _pages(self, pk: str, prefix: str, *, newest_first: bool) -> Iterator[list[Item]]:
         condition, values = "pk = :pk", {":pk": s(pk)}
         if prefix:  # DynamoDB refuses an empty one
             condition, values = f"{condition} AND begins_with(sk, :prefix)", {**values, ":prefix": s(prefix)}

@@ -22,14 +22,18 @@ _UNPRINTABLE = re.compile(
 )
 _JOINER = "\u200d"  # invisible: it keeps the eye's reading, and ends a mention, a reference or a link
 _REFERENCE = re.compile(r"@|#(?=\d)|:(?=//)|(?i:\bwww(?=\.)|\bgh(?=-\d))")
-_MARKUP = str.maketrans({**{mark: f"\\{mark}" for mark in r"\`*_{}[]()+!|~>#"}, "&": "&amp;", "<": "&lt;", "$": "&#36;"})
+_MARKUP = str.maketrans(
+    {**{mark: f"\\{mark}" for mark in r"\`*_{}[]()+!|~>#"}, "&": "&amp;", "<": "&lt;", "$": "&#36;"}
+)
 _LIST_MARK = re.compile(r"^(?:(\d{1,9})(?=[.)])|(?=[-=]))")
 
 _NAMES = r"secret|password|passwd|pwd|passphrase|token|api[_-]?key|access[_-]?key|private[_-]?key|salt|seed|credential|cookie"
 _SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}"),
-    re.compile(r"gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeprs]-[\w-]{10,}|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
+    re.compile(
+        r"gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abeprs]-[\w-]{10,}|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    ),
     re.compile(r"(?i)\bauthorization[\"']?\s*[=:]\s*[\"']?(?:\w+\s+)?[^\s\"',;]+|\bbearer\s+[\w.~+/=-]{8,}"),
     re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"),  # user:password in a URL
 )

@@ -106,7 +106,9 @@ def heard(question: Question, status: int, body: bytes) -> Heard:
     try:
         facts = _READERS[question.endpoint](_object(body))
     except _MalformedError as error:
-        return Heard(question=question, answer=Answer.SICK, note=f"answered {status}, malformed: {error}: {shown(body)}")
+        return Heard(
+            question=question, answer=Answer.SICK, note=f"answered {status}, malformed: {error}: {shown(body)}"
+        )
     return Heard(question=question, answer=Answer.MEASURED, note=note, facts=facts)
 
 

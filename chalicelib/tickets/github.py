@@ -187,7 +187,9 @@ def _refused(what: str, response: BaseHTTPResponse) -> TicketUnavailableError:
         text = f"{what} answered {status}: rate limit, to be tried again in {after or 60:.0f} s"
         return TicketUnavailableError(text, retry_after=after or 60.0)
     advice = _ADVICE.get(status, "GitHub is in trouble" if status >= 500 else "not what GitHub documents")
-    return TicketUnavailableError(f"{what} answered {status}: {advice}{f' ({said})' if said else ''}", retry_after=after)
+    return TicketUnavailableError(
+        f"{what} answered {status}: {advice}{f' ({said})' if said else ''}", retry_after=after
+    )
 
 
 def _message(data: bytes) -> str:

@@ -34,8 +34,15 @@ SETTLED = 2  # failed target probes in a row until a target is unhealthy
 class Image(Protocol):
     """What the registry says of an image."""
 
-    digest: str
-    command: tuple[str, ...]
+    @property
+    def digest(self) -> str:
+        """Its digest."""
+        ...
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What its container runs."""
+        ...
 
 
 class Registry(Protocol):
@@ -144,12 +151,11 @@ class Plane:
         arn = cluster_arn.replace(":cluster/", ":task/") + f"/{key}"
         container = definition.raw["containerDefinitions"][0]
         wanted = [m["containerPort"] for m in container.get("portMappings", [])]
+        ports = {port: free_port() for port in wanted}
         if service is not None:
-            for port in wanted:
-                service.ports.setdefault(port, free_port())
-            ports = {port: service.ports[port] for port in wanted}
-        else:
-            ports = {port: free_port() for port in wanted}
+            if service.configuration.get("maximumPercent", 200) <= 100:
+                ports |= service.ports  # stop before start: a node keeps its address, so that its peers find it again
+            service.ports = ports
         data_dir, scratch = self._data_dir(definition, key)
         task = Task(
             arn=arn, definition=definition, created=now, started_by=started_by, group=group, service=service,

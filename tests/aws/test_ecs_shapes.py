@@ -1,4 +1,4 @@
-"""ECS' answers that the sandbox does not give: addresses, breakers, placement events, refusals. From botocore's own stubs."""
+"""ECS' answers that the sandbox does not give: addresses, breakers, placement events, refusals."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_task_of_another_group_has_no_address_and_the_first_end(scripted: Script
     [
         ({"networkBindings": [{"bindIP": "10.0.0.7", "containerPort": 8080, "hostPort": 32768}]}, [], "10.0.0.7:32768"),
         ({"networkBindings": [{"bindIP": "10.0.0.7", "containerPort": 9090, "hostPort": 32768}]}, [], None),
-        ({"networkBindings": [{"bindIP": "0.0.0.0", "containerPort": 8080, "hostPort": 32768}]}, [], None),
+        ({"networkBindings": [{"bindIP": "::", "containerPort": 8080, "hostPort": 32768}]}, [], None),
         ({"networkInterfaces": [{"privateIpv4Address": "10.0.1.9"}]}, [], "10.0.1.9:8080"),
         ({}, [{"details": [{"name": "privateIPv4Address", "value": "10.0.2.3"}]}], "10.0.2.3:8080"),
         ({}, [], None),
@@ -210,7 +210,7 @@ def test_deployment_that_neither_touched_says_nothing(scripted: Scripted, status
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_without_service_deployments_the_deployments_reasons_tell(scripted: Scripted, refused: bool) -> None:
+def test_without_service_deployments_the_deployments_reasons_tell(scripted: Scripted, *, refused: bool) -> None:
     """Older services and partitions have no such API or no such deployment."""
     if refused:
         scripted.refuse("ListServiceDeployments", "UnsupportedFeatureException")

@@ -108,7 +108,7 @@ def test_reference_is_by_digest_on_our_registry(ecr: Registry) -> None:
 
 
 def test_manifest_kinds_of_the_sandbox_are_what_ecr_gives(local_cloud: LocalCloud) -> None:
-    """An index, an attestation and a label that forbids the way back, on the adapter alone: the fake is told its facts."""
+    """An index, an attestation, a label that forbids the way back: on the adapter alone, the fake is told its facts."""
     client = local_cloud.aws.client("ecr")
     client.create_repository(repositoryName="xai/node")
     images = EcrImages(local_cloud.aws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from chalicelib.aws.ecs_deploy import EcsDeployer
 from chalicelib.errors import CapacityError, MisconfiguredError, NotFoundError
 from chalicelib.rollout.ports import Deployer, Services
 from chalicelib.rollout.revision import ROLLOUT_TAG
+from sandbox.dataplane.api import EcsApi
 from tests.fakes.ecs import FakeEcs
 from tests.fakes.sandbox_fixtures import CLUSTER, LocalCloud
 
@@ -28,8 +29,15 @@ NODE: dict[str, Any] = {
 class Setup(Protocol):
     """What a test must be able to arrange, whichever ECS it is."""
 
-    services: Services
-    deployer: Deployer
+    @property
+    def services(self) -> Services:
+        """The reading side."""
+        ...
+
+    @property
+    def deployer(self) -> Deployer:
+        """The writing side."""
+        ...
 
     def register(self, definition: Mapping[str, Any]) -> str:
         """Register a revision as Terraform does."""
@@ -92,8 +100,6 @@ class OnSandbox:
     def register(self, definition: Mapping[str, Any]) -> str:
         """See Setup."""
         # Of another SDK's making: straight into the plane, so that unknown fields get there at all.
-        from sandbox.dataplane.api import EcsApi
-
         answer = EcsApi(self.cloud.plane).handle("RegisterTaskDefinition", dict(definition))
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
@@ -109,11 +115,11 @@ class OnSandbox:
 
 
 @pytest.fixture(params=["fake", "sandbox"])
-def ecs(request: pytest.FixtureRequest) -> Iterator[Setup]:
+def ecs(request: pytest.FixtureRequest) -> Setup:
     """An ECS of either kind, with service `node-1` on revision node:1."""
     setup: Setup = OnFake(FakeEcs()) if request.param == "fake" else OnSandbox(request.getfixturevalue("local_cloud"))
     setup.create("node-1", setup.register(NODE))
-    yield setup
+    return setup
 
 
 def revision_of(ecs: Setup, service: str = "node-1") -> str:

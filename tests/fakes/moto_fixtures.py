@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.request import Request, urlopen
 
 import pytest
+import requests
 
 from chalicelib.aws.session import Aws
 from tests.fakes.cloud import ENVIRONMENT, REGION, fresh_session, moto_server
@@ -23,5 +23,5 @@ def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """AWS as moto plays it, empty."""
     for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": moto}.items():
         monkeypatch.setenv(name, value)
-    urlopen(Request(f"{moto}/moto-api/reset", method="POST"), timeout=10).close()
+    requests.post(f"{moto}/moto-api/reset", timeout=10).raise_for_status()
     return Aws(REGION, fresh_session())

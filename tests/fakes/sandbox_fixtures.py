@@ -1,13 +1,13 @@
-"""The sandbox's cloud without its Lambdas: moto with our ECS and ECR in front, for contracts that moto alone cannot run."""
+"""The sandbox's cloud without its Lambdas: moto with our ECS and ECR in front, for what moto alone cannot run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
+import requests
 
 from chalicelib.aws.session import Aws
 from sandbox.clock import ScaledClock
@@ -38,7 +38,7 @@ def local_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loc
     images = Images(clock, REGION, lambda _event: None)
     plane = Plane(
         clock=clock,
-        images=images,
+        images=images,  # type: ignore[arg-type]
         root=tmp_path,
         region=REGION,
         publish=lambda _event: None,
@@ -51,7 +51,7 @@ def local_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loc
     cloud.start()
     for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": cloud.url}.items():
         monkeypatch.setenv(name, value)
-    urlopen(Request(f"{cloud.url}/moto-api/reset", method="POST"), timeout=10).close()
+    requests.post(f"{cloud.url}/moto-api/reset", timeout=10).raise_for_status()
     aws = Aws(REGION, fresh_session())
     aws.client("ecs").create_cluster(clusterName=CLUSTER)
     yield LocalCloud(aws, plane, images, faults)
