@@ -36,7 +36,7 @@ def judge_step(rollout: Rollout, step: Step, seen: Snapshot, group: Group, now: 
         bound = group.services[step.service].alarms
         states = None if "alarms" in seen.unmeasured else seen.alarms
         findings.extend(judge_alarms(step.service, bound, states, rollout.alarms))
-    if step.steady_at is not None:  # while its tasks are still being exchanged nobody can answer
+    if step.running_at is not None:  # before its tasks run nobody can answer
         findings.extend(_answers(rollout, step, view, seen, group, now))
     return tuple(findings)
 
@@ -45,7 +45,7 @@ def _answers(
     rollout: Rollout, step: Step, view: ServiceView, seen: Snapshot, group: Group, now: datetime
 ) -> tuple[Finding, ...]:
     limits = group.limits
-    if view.running < view.desired:
+    if not view.runs_primary:
         return ()  # judge_counts has said so
     reading = seen.readings.get(step.service)
     others = tuple(r for name, r in seen.readings.items() if name != step.service and r.reached)
@@ -77,4 +77,4 @@ def _may_sync(rollout: Rollout, step: Step, group: Group, now: datetime) -> bool
 
 
 def _within(step: Step, seconds: float, now: datetime) -> bool:
-    return step.steady_at is None or (now - step.steady_at).total_seconds() <= seconds
+    return step.running_at is None or (now - step.running_at).total_seconds() <= seconds

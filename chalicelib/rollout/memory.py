@@ -27,7 +27,7 @@ def remember(rollout: Rollout, seen: Snapshot, group: Group, now: datetime) -> R
 def pointed(step: Step, **changes: object) -> Step:
     """A step that is about to be pointed somewhere: what it said on the revision that it leaves no longer counts."""
     fresh = replace(
-        step, confirmed=False, steady_at=None, strikes=0, answered_at=None, advanced_at=None, advanced=False,
+        step, confirmed=False, running_at=None, strikes=0, answered_at=None, advanced_at=None, advanced=False,
         highest=None, bake_height=None,
     )  # fmt: skip
     return replace(fresh, **changes)  # type: ignore[arg-type]
@@ -51,8 +51,8 @@ def _remember_step(step: Step, seen: Snapshot, group: Group, now: datetime) -> S
     view = seen.services.get(step.service)
     primary = view.primary if view else None
     if view and primary and step.expected and primary.revision == step.expected:
-        steady_at = (step.steady_at or now) if view.steady else step.steady_at
-        step = replace(step, confirmed=True, steady_at=steady_at)
+        running_at = (step.running_at or now) if view.runs_primary else step.running_at
+        step = replace(step, confirmed=True, running_at=running_at)
     if step.touched and step.restored_at is None:
         died = (t.arn for t in deaths_of(step, seen, group) if cause_of_death(t, group.damage_patterns) is Cause.VERSION)
         step = replace(step, dead=tuple(dict.fromkeys((*step.dead, *died))))

@@ -76,7 +76,7 @@ class Step:
     shifted_at: datetime | None = None
     restored_at: datetime | None = None
     confirmed: bool = False
-    steady_at: datetime | None = None  # when it was first seen steady on the revision it was last pointed at
+    running_at: datetime | None = None  # when all its tasks were first seen running on what it was last pointed at
     baseline: Baseline | None = None
     dead: tuple[str, ...] = ()
     strikes: int = 0
@@ -283,6 +283,12 @@ class ServiceView:
     def primary(self) -> Deployment | None:
         """The deployment that the service is moving to or runs; `deployments` is not ordered."""
         return next((d for d in self.deployments if d.status == "PRIMARY"), None)
+
+    @property
+    def runs_primary(self) -> bool:
+        """Whether every desired task runs on the primary already; ECS may take a minute more to call it complete."""
+        primary = self.primary
+        return primary is not None and primary.running >= self.desired > 0
 
     @property
     def steady(self) -> bool:

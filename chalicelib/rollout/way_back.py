@@ -116,10 +116,10 @@ def _await(
 ) -> Decision:
     """Give what the bad release left behind the time to heal: a node may reorganise and sync before it counts."""
     since = max(step.restored_at for step in batch if step.restored_at)
-    steady = [step.steady_at for step in batch if step.steady_at]
+    running = [step.running_at for step in batch if step.running_at]
     healing = group.limits.sync_allowance_seconds + group.limits.start_period_seconds
     bad = of_standing(findings, Standing.BAD)
-    if bad and len(steady) == len(batch) and (now - max(steady)).total_seconds() > healing:
+    if bad and len(running) == len(batch) and (now - max(running)).total_seconds() > healing:
         return _fails(rollout, bad, findings, now)
     if (now - since).total_seconds() > group.limits.deadline_seconds:
         return _fails(rollout, tuple(f for f in findings if f.standing is not Standing.GOOD), findings, now)

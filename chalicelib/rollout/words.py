@@ -176,7 +176,7 @@ def _release(request: Request, desk: Desk, now: datetime) -> Desk:
     if phase not in (Phase.SHIFTING, Phase.BAKING, Phase.ROLLING_BACK):
         phase = Phase.WAITING
     steps = tuple(
-        replace(step, confirmed=False, strikes=0, steady_at=None, restored_at=now if step.restored_at else None)
+        replace(step, confirmed=False, strikes=0, running_at=None, restored_at=now if step.restored_at else None)
         if step.touched
         else step
         for step in active.steps

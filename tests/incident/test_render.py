@@ -111,7 +111,9 @@ def test_block_keeps_the_end_of_a_long_log() -> None:
     assert (shown[1], shown[-2]) == (f"line {1000 - MOST_LOG_LINES}", "line 999")
 
 
-@pytest.mark.parametrize("piece", ["a-", "eyJ-", "secret", "token=", "-----BEGIN ", "://a:", "authorization:", "arn:aws:"])
+@pytest.mark.parametrize(
+    "piece", ["a-", "eyJ-", "secret", "token=", "-----BEGIN ", "://a:", "authorization:", "arn:aws:"]
+)
 def test_hostile_log_is_read_in_time(piece: str) -> None:
     """No pattern takes more than linear time, or a log could stop every tick."""
     began = time.process_time()

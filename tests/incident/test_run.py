@@ -54,7 +54,9 @@ def office() -> Office:
     return Office()
 
 
-def a_report(name: str = "rep-1", *, key: str = KEY, grade: Grade = Grade.P2, kind: str = "rolled_back", seconds: int = 0) -> Report:
+def a_report(
+    name: str = "rep-1", *, key: str = KEY, grade: Grade = Grade.P2, kind: str = "rolled_back", seconds: int = 0
+) -> Report:
     """A report of trouble."""
     return Report(
         id=name, key=key, kind=kind, grade=grade, title=f"title of {name}", body=f"body of {name}",

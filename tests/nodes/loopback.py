@@ -51,7 +51,13 @@ def served(answers: Answers) -> Iterator[str]:
         def do_GET(self) -> None:
             answers.asked.append(self.path)
             status, body = answers.of.get(self.path, (404, "<!doctype html><title>404 Not Found</title>"))
-            raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            raw = (
+                body
+                if isinstance(body, bytes)
+                else body.encode()
+                if isinstance(body, str)
+                else json.dumps(body).encode()
+            )
             self.send_response(status)
             self.send_header("Content-Length", str(len(raw)))
             if answers.redirect_to:

@@ -209,7 +209,11 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@given(st.sampled_from(Endpoint), st.integers(100, 599), st.binary(max_size=60) | json_values.map(lambda v: json.dumps(v).encode()))
+@given(
+    st.sampled_from(Endpoint),
+    st.integers(100, 599),
+    st.binary(max_size=60) | json_values.map(lambda v: json.dumps(v).encode()),
+)
 def test_any_answer_is_classed(endpoint: Endpoint, status: int, body: bytes) -> None:
     """Whatever a node answers, it is one of the five answers and never an exception; facts come with MEASURED only."""
     found = asked(endpoint, status, body)

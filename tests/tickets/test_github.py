@@ -16,7 +16,12 @@ from tests.tickets.loopback import Script, answering, playing
 
 TOKEN = "ghp_notarealtoken0123456789"
 MARKER = "xai-ops:staging/nodes/r-1"
-ISSUE = {"number": 5, "html_url": "https://github.test/5", "state": "open", "labels": [{"name": "P3"}, {"name": "mine"}]}
+ISSUE = {
+    "number": 5,
+    "html_url": "https://github.test/5",
+    "state": "open",
+    "labels": [{"name": "P3"}, {"name": "mine"}],
+}
 
 
 def github(url: str, *, token: Callable[[], str] = lambda: TOKEN) -> GitHubIssues:
@@ -124,7 +129,9 @@ def test_create_sends_marker_first_and_every_label() -> None:
 
 def test_ticket_without_its_label_is_found_among_the_newest() -> None:
     """Without push rights GitHub drops labels silently; a second ticket must not come of it."""
-    script = Script([answering(200, []), answering(200, [{"number": 4, "body": None}, {**ISSUE, "body": _marked(MARKER, "x")}])])
+    script = Script(
+        [answering(200, []), answering(200, [{"number": 4, "body": None}, {**ISSUE, "body": _marked(MARKER, "x")}])]
+    )
     with playing(script) as url:
         found = github(url).find(MARKER)
     assert found is not None
