@@ -237,7 +237,7 @@ def _json_body() -> Any:
     try:
         return json.loads(raw)
     except ValueError:
-        return raw.decode(errors="replace")[:80]
+        return str(raw)[:80]
 
 
 def _json(status_code: int, body: Any) -> Response:

@@ -178,7 +178,8 @@ def rollout_detail(rollout_id: str) -> dict[str, Any] | None:
     if rollout is None:
         return None
     journal = [
-        {"at": e.at.isoformat(), "phase": e.phase, "why": e.why, **dict(e.detail)} for e in rooms.ledger.journal(rollout_id)
+        {"at": e.at.isoformat(), "phase": e.phase, "why": e.why, **dict(e.detail)}
+        for e in rooms.ledger.journal(rollout_id)
     ]
     return {**rollout_summary(rollout), "journal": journal}
 

@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--serve", action="store_true", help="keep it all up until Ctrl-C")
     parser.add_argument("--image", metavar="NAME:TAG='COMMAND'", action="append", default=[],
                         help="what an image runs; {port} {p2p_port} {data_dir} {peers} {name} are filled in; may be repeated")  # fmt: skip
-    parser.add_argument("--stable", metavar="NAME:TAG", action="append", default=[], help="what the fleet runs at the start")
+    parser.add_argument(
+        "--stable", metavar="NAME:TAG", action="append", default=[], help="what the fleet runs at the start"
+    )
     parser.add_argument("--environment", choices=("development", "staging", "production"))
     parser.add_argument("--fleet", type=Path, metavar="FILE", help="another fleet file")
     parser.add_argument("--time-scale", type=float, metavar="N", help="sandbox seconds per real second (default 20)")
@@ -147,7 +149,9 @@ def _push(
     group = world.fleet.group_of_repository(repository) or ""
     if not world.fleet.groups[group].wants(tag):
         patterns = ", ".join(world.fleet.groups[group].tags)
-        raise UsageError(f"--push: group {group} of {world.fleet.environment} takes tags that match {patterns}; not {tag!r}")
+        raise UsageError(
+            f"--push: group {group} of {world.fleet.environment} takes tags that match {patterns}; not {tag!r}"
+        )
     console.print(f"starting {world.fleet.environment} at {world.scale:g} sandbox seconds a second")
     with world:
         command = images.get((repository, tag)) or _stand_in(repository, world.fleet)

@@ -34,7 +34,7 @@ _ERRORS = {
 Answer = tuple[int, bytes, str, dict[str, str]]
 
 
-class LostAnswer(Exception):
+class LostAnswerError(Exception):
     """Raised in the request handler's thread to close the connection without an answer."""
 
 
@@ -53,7 +53,7 @@ class Cloud:
         self._ecs, self._images, self._faults, self._invoke = ecs, images, faults, invoke
         self._allow_recursion = allow_recursion
         self._recursion: dict[str, str] = {}
-        self._moto = DomainDispatcherApplication(create_backend_app)  # type: ignore[arg-type]
+        self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._one_by_one = threading.Lock()
@@ -86,7 +86,10 @@ class Cloud:
         """Answer one request (WSGI)."""
         path = environ["PATH_INFO"]
         if path.startswith("/_blobs/"):
-            return _reply(start_response, (200, self._images.blobs.get(path.removeprefix("/_blobs/"), b""), "application/json", {}))
+            return _reply(
+                start_response,
+                (200, self._images.blobs.get(path.removeprefix("/_blobs/"), b""), "application/json", {}),
+            )
         body = _read(environ)
         service, operation = identify(environ, body)
         ours = OURS in environ.get("HTTP_USER_AGENT", "") and "HTTP_X_SANDBOX_VIEWER" not in environ
@@ -101,12 +104,12 @@ class Cloud:
         answer = self._own(service, operation, path, body, environ)
         if answer is not None:
             if fault == "lost_answer":
-                raise LostAnswer
+                raise LostAnswerError
             return _reply(start_response, answer)
         with self._one_by_one:  # moto's backends are not made for threads
             if fault == "lost_answer":
                 list(self._moto(environ, lambda *_: None))
-                raise LostAnswer
+                raise LostAnswerError
             return list(self._moto(environ, start_response))
 
     def _own(self, service: str, operation: str, path: str, body: bytes, environ: dict[str, Any]) -> Answer | None:
@@ -154,7 +157,7 @@ class _Quiet(WSGIRequestHandler):
         """Run the application."""
         try:
             super().run_wsgi()
-        except LostAnswer:
+        except LostAnswerError:
             self.close_connection = True
 
 
@@ -178,7 +181,13 @@ def _read(environ: dict[str, Any]) -> bytes:
     from io import BytesIO  # noqa: PLC0415
 
     length = environ.get("CONTENT_LENGTH")
-    body: bytes = environ["wsgi.input"].read(int(length)) if length else environ["wsgi.input"].read() if environ.get("wsgi.input_terminated") else b""
+    body: bytes = (
+        environ["wsgi.input"].read(int(length))
+        if length
+        else environ["wsgi.input"].read()
+        if environ.get("wsgi.input_terminated")
+        else b""
+    )
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
     return body
@@ -197,7 +206,9 @@ def _error(service: str, code: str, message: str, status: int) -> Answer:
     if service == "elbv2":
         xml = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
         return status, xml.encode(), "text/xml", {}
-    return _json(status, {"__type": code, "message": message}, {"x-amzn-errortype": code, "x-amzn-query-error": f"{code};Sender"})
+    return _json(
+        status, {"__type": code, "message": message}, {"x-amzn-errortype": code, "x-amzn-query-error": f"{code};Sender"}
+    )
 
 
 def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> Answer:
@@ -206,6 +217,11 @@ def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> Answ
 
 def _reply(start_response: Callable[..., Any], answer: Answer) -> list[bytes]:
     status, body, kind, headers = answer
-    pairs = [("Content-Type", kind), ("Content-Length", str(len(body))), ("x-amzn-RequestId", str(uuid.uuid4())), *headers.items()]
+    pairs = [
+        ("Content-Type", kind),
+        ("Content-Length", str(len(body))),
+        ("x-amzn-RequestId", str(uuid.uuid4())),
+        *headers.items(),
+    ]
     start_response(f"{status} {'OK' if status < 400 else 'Error'}", pairs)
     return [body]

@@ -30,11 +30,13 @@ def main() -> int:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 - the base class' name
+        def do_GET(self) -> None:
             sick = "error5xx" in faults or (
                 "error5xx-after" in faults and (time.monotonic() - started) * SCALE > float(faults["error5xx-after"])
             )
-            body = json.dumps({"status": "healthy", "timestamp": time.time()} if not sick else {"error": "boom"}).encode()
+            body = json.dumps(
+                {"status": "healthy", "timestamp": time.time()} if not sick else {"error": "boom"}
+            ).encode()
             self.send_response(500 if sick else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -16,9 +16,7 @@ LONGEST_SECONDS = 600.0  # real; a guard, far beyond any deadline of the fleet f
 TICKET_PATIENCE_SECONDS = 5.0  # real, for the ticket to arrive after the end
 
 
-def follow(
-    world: World, group: str, digest: str, tell: Callable[[Rollout], None] = lambda _rollout: None
-) -> Rollout:
+def follow(world: World, group: str, digest: str, tell: Callable[[Rollout], None] = lambda _rollout: None) -> Rollout:
     """Watch the newest rollout of a digest until it ends or a person is needed. Raises TimeoutError."""
     give_up = time.monotonic() + LONGEST_SECONDS
     said: tuple[str, int] | None = None

@@ -1,8 +1,8 @@
 """What moto lacks and the sandbox needs, each a small named patch of one moto method; `close_gaps` returns the undoing.
 
-    sqs_delay        delays run on the sandbox's clock
-    alarm_events     SetAlarmState sends `CloudWatch Alarm State Change`
-    target_health    the data plane's probes answer DescribeTargetHealth
+sqs_delay        delays run on the sandbox's clock
+alarm_events     SetAlarmState sends `CloudWatch Alarm State Change`
+target_health    the data plane's probes answer DescribeTargetHealth
 """
 
 from __future__ import annotations
@@ -56,13 +56,20 @@ def _sqs_delay(clock: ScaledClock) -> Callable[..., None]:
 def _alarm_events(clock: ScaledClock, region: str, publish: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
     plain = CloudWatchBackend.set_alarm_state
 
-    def set_alarm_state(self: CloudWatchBackend, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
+    def set_alarm_state(
+        self: CloudWatchBackend, alarm_name: str, reason: str, reason_data: str, state_value: str
+    ) -> None:
         before = self.alarms[alarm_name].state_value if alarm_name in self.alarms else "INSUFFICIENT_DATA"
         plain(self, alarm_name, reason, reason_data, state_value)
         alarm, now = self.alarms[alarm_name], clock()
         detail = {
             "alarmName": alarm_name,
-            "state": {"value": state_value, "reason": reason, "reasonData": reason_data or "{}", "timestamp": _stamp(now)},
+            "state": {
+                "value": state_value,
+                "reason": reason,
+                "reasonData": reason_data or "{}",
+                "timestamp": _stamp(now),
+            },
             "previousState": {"value": before, "reason": "", "timestamp": _stamp(now)},
             "configuration": {"description": alarm.description or "", "metrics": []},
         }
@@ -73,13 +80,16 @@ def _alarm_events(clock: ScaledClock, region: str, publish: Callable[[dict[str, 
 
 def _target_health(target_states: Callable[[str], list[dict[str, Any]]]) -> Callable[..., list[FakeHealthStatus]]:
     def describe_target_health(
-        self: ELBv2Backend,  # noqa: ARG001 - the method's own signature
+        self: ELBv2Backend,
         target_group_arn: str,
-        targets: list[dict[str, Any]],  # noqa: ARG001
+        targets: list[dict[str, Any]],
     ) -> list[FakeHealthStatus]:
         return [
             FakeHealthStatus(
-                shown["Target"]["Id"], str(shown["Target"]["Port"]), shown["HealthCheckPort"], shown["TargetHealth"]["State"]
+                shown["Target"]["Id"],
+                str(shown["Target"]["Port"]),
+                shown["HealthCheckPort"],
+                shown["TargetHealth"]["State"],
             )
             for shown in target_states(target_group_arn)
         ]

@@ -52,13 +52,13 @@ class Ground:
         self.client("ecs").create_cluster(clusterName=self.fleet.cluster)
         self.client("logs").create_log_group(logGroupName=f"/xai/{self.fleet.environment}")
 
-    def deploy(self, stable: Mapping[str, str], balance: bool = True) -> None:
+    def deploy(self, stable: Mapping[str, str]) -> None:
         """The services, each on its group's stable image reference."""
         ecs = self.client("ecs")
         for name, group in self.fleet.groups.items():
             if name not in stable:
                 continue
-            target_group = self._target_group(group, name) if group.kind is Kind.HTTP and balance else None
+            target_group = self._target_group(group, name) if group.kind is Kind.HTTP else None
             for service in group.services:
                 definition = self._definition(service, group, stable[name])
                 arn = ecs.register_task_definition(**definition)["taskDefinition"]["taskDefinitionArn"]
@@ -82,9 +82,7 @@ class Ground:
                 }
             ],
         )
-        dynamodb.update_time_to_live(
-            TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
-        )
+        dynamodb.update_time_to_live(TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
 
     @staticmethod
     def _alarm(cloudwatch: Any, name: str) -> None:

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -63,7 +64,9 @@ class Context:
 class Lambdas:
     """The functions of one stage."""
 
-    def __init__(self, app: ModuleType, clock: ScaledClock, faults: Faults, *, stage: str, region: str, queue: str) -> None:
+    def __init__(
+        self, app: ModuleType, clock: ScaledClock, faults: Faults, *, stage: str, region: str, queue: str
+    ) -> None:
         """Nothing is delivered until `start`."""
         self._app, self._clock, self._faults, self._region = app, clock, faults, region
         self._prefix, self._queue = f"{app.app.app_name}-{stage}-", queue
@@ -77,7 +80,9 @@ class Lambdas:
             elif kind == "ScheduledEventConfig":
                 expression = source.schedule_expression
                 text = expression if isinstance(expression, str) else expression.to_string()
-                self._schedules.append([source.name, _rate_seconds(text), clock() + timedelta(seconds=_rate_seconds(text))])
+                self._schedules.append(
+                    [source.name, _rate_seconds(text), clock() + timedelta(seconds=_rate_seconds(text))]
+                )
             elif kind == "SQSEventConfig":
                 self._tick = source.name
         self._pool = ThreadPoolExecutor(max_workers=6, thread_name_prefix="lambda")
@@ -104,7 +109,7 @@ class Lambdas:
             thread.join(timeout=3)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def allow_recursion(self, function: str, allowed: bool) -> None:  # noqa: FBT001 - Lambda's own setting
+    def allow_recursion(self, function: str, allowed: bool) -> None:
         """RecursiveLoop of a function: Allow or Terminate."""
         (self._allowed.add if allowed else self._allowed.discard)(function.removeprefix(self._prefix))
 
@@ -112,7 +117,10 @@ class Lambdas:
         """Let our handlers' queue messages carry the trace header, as the AWS SDK does in Lambda."""
 
         def add_header(params: dict[str, Any], **_: Any) -> None:
-            header = {"StringValue": f"Root=1-00000000-{uuid.uuid4().hex[:24]};Lineage=1:{_hops.get()}", "DataType": "String"}
+            header = {
+                "StringValue": f"Root=1-00000000-{uuid.uuid4().hex[:24]};Lineage=1:{_hops.get()}",
+                "DataType": "String",
+            }
             params["MessageSystemAttributes"] = {"AWSTraceHeader": header}
 
         session.get_component("event_emitter").register("provide-client-params.sqs.SendMessage", add_header)
@@ -170,10 +178,10 @@ class Lambdas:
             return
         times = 2 if self._faults.duplicate_events else 1
         for name, pattern in self._rules:
-            if pattern.matches_event(event):  # type: ignore[arg-type]
+            if pattern.matches_event(event):
                 for _ in range(times):
                     delay = random.uniform(0, 60) if self._faults.shuffle_events else 0.0
-                    self._after(delay, lambda name=name: self._deliver(name, event))  # type: ignore[misc]
+                    self._after(delay, partial(self._deliver, name, event))
 
     def _time_loop(self) -> None:
         while not self._stop.wait(0.01):
@@ -186,7 +194,9 @@ class Lambdas:
                 name, seconds, at = schedule
                 if self._clock() >= at:
                     schedule[2] = self._clock() + timedelta(seconds=seconds)
-                    event = envelope("aws.events", "Scheduled Event", {}, [f"rule/{self._prefix}{name}-event"], self._region, at)
+                    event = envelope(
+                        "aws.events", "Scheduled Event", {}, [f"rule/{self._prefix}{name}-event"], self._region, at
+                    )
                     self._deliver(name, event)
 
     def _queue_loop(self) -> None:
@@ -232,5 +242,3 @@ def _rate_seconds(expression: str) -> float:
     if found is None:
         raise ValueError(f"the sandbox fires rate(...) schedules only, not {expression}")
     return int(found[1]) * {"minute": 60.0, "hour": 3600.0, "day": 86400.0}[found[2]]
-
-

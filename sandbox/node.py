@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 FAULTS = {
     "die-at-start": "prints an import error and exits 1",
@@ -52,7 +53,7 @@ class IntegrityError(Exception):
     """The data on disk does not match its checksums."""
 
 
-def make_block(parent: "dict | None", chain_id: str, nonce: int = 0) -> dict:
+def make_block(parent: "dict[str, Any] | None", chain_id: str, nonce: int = 0) -> dict[str, Any]:
     """The block that follows: equal on every node of the same chain."""
     index = parent["index"] + 1 if parent else 0
     previous = parent["hash"] if parent else "0" * 64
@@ -61,12 +62,12 @@ def make_block(parent: "dict | None", chain_id: str, nonce: int = 0) -> dict:
             "miner": chain_id, "transactions": [{"type": "coinbase", "amount": REWARD}]}  # fmt: skip
 
 
-def utxo_of(chain: list) -> dict:
+def utxo_of(chain: list[Any]) -> dict[str, Any]:
     """The UTXO set that a chain leads to."""
     return {"genesis": GENESIS_SUPPLY, "blocks": len(chain) - 1, "tip": chain[-1]["hash"]}
 
 
-def digest_of(utxo: dict) -> str:
+def digest_of(utxo: dict[str, Any]) -> str:
     """The digest of a UTXO set; of an empty one that of nothing."""
     return hashlib.sha256(json.dumps(utxo, sort_keys=True).encode() if utxo else b"").hexdigest()
 
@@ -76,8 +77,8 @@ class Chain:
 
     def __init__(self, data_dir: Path, *, chain_id: str = "xai") -> None:
         self.dir, self.chain_id = data_dir, chain_id
-        self.blocks: list = [make_block(None, "xai")]
-        self.utxo: dict = utxo_of(self.blocks)
+        self.blocks: list[Any] = [make_block(None, "xai")]
+        self.utxo: dict[Any, Any] = utxo_of(self.blocks)
         self.lock = threading.RLock()
         self.mined_at = time.monotonic()
         self.on_disk = True
@@ -99,14 +100,14 @@ class Chain:
             self._commit()
             return
         self._verify()
-        found: dict = {}
+        found: dict[Any, Any] = {}
         for line in self.block_file.read_text().splitlines():
             block = json.loads(line)
             found[block["index"]] = block
             for index in [i for i in found if i > block["index"]]:
                 del found[index]
         self.blocks = [found[index] for index in sorted(found)]
-        for parent, block in zip(self.blocks, self.blocks[1:]):
+        for parent, block in zip(self.blocks, self.blocks[1:], strict=False):
             if block["previous_hash"] != parent["hash"]:
                 raise IntegrityError(f"block {block['index']} does not follow its parent")
         state = self.dir / "utxo_set.json"
@@ -121,7 +122,7 @@ class Chain:
             if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
                 raise IntegrityError(f"{name} does not match checksum.json")
 
-    def add(self, block: dict) -> None:
+    def add(self, block: dict[str, Any]) -> None:
         """Put a block on the tip."""
         with self.lock:
             self.blocks.append(block)
@@ -132,7 +133,7 @@ class Chain:
                 self._append([block])
                 self._commit()
 
-    def replace_from(self, index: int, blocks: list) -> None:
+    def replace_from(self, index: int, blocks: list[Any]) -> None:
         """Reorganise: what stands from index on gives way."""
         with self.lock:
             self.blocks[index:] = blocks
@@ -143,7 +144,7 @@ class Chain:
                 self._append(blocks)
                 self._commit()
 
-    def _append(self, blocks: list) -> None:
+    def _append(self, blocks: list[Any]) -> None:
         with self.block_file.open("a") as file:
             for block in blocks:
                 file.write(json.dumps(block) + "\n")
@@ -172,18 +173,18 @@ def tear(data_dir: Path) -> None:
 class Node:
     """A running node."""
 
-    def __init__(self, arguments: argparse.Namespace, faults: dict) -> None:
+    def __init__(self, arguments: argparse.Namespace, faults: dict[str, str]) -> None:
         self.name, self.faults = arguments.name, faults
         self.peers = arguments.peers.split()
         self.chain = Chain(Path(arguments.data_dir), chain_id=arguments.name if self._forks(faults) else "xai")
         self.started = time.monotonic()
         self.seen_peers = 0
-        self.hits: dict = {}
-        self.stuck: "int | None" = None
+        self.hits: dict[Any, Any] = {}
+        self.stuck: int | None = None
         self.stop = threading.Event()
 
     @staticmethod
-    def _forks(faults: dict) -> bool:
+    def _forks(faults: dict[str, str]) -> bool:
         return "fork" in faults or "fork-deep" in faults
 
     def after(self, fault: str) -> bool:
@@ -243,15 +244,25 @@ class Node:
 
     def _adopt(self, peer: str, tip: int) -> None:
         """Fetch a longer chain back to the block in common, and take it if it holds together."""
-        fresh: list = []
+        fresh: list[Any] = []
         index = tip
         while index >= 0 and (index >= len(self.chain.blocks) or len(fresh) < tip - index + 1):
-            if index < len(self.chain.blocks) and fresh and fresh[0]["previous_hash"] == self.chain.blocks[index]["hash"]:
+            if (
+                index < len(self.chain.blocks)
+                and fresh
+                and fresh[0]["previous_hash"] == self.chain.blocks[index]["hash"]
+            ):
                 break
             block = fetch(f"{peer}/blocks/{index}")
             if fresh and fresh[0]["previous_hash"] != block["hash"]:
                 return  # it reorganised meanwhile
-            fresh.insert(0, {key: block[key] for key in ("index", "hash", "previous_hash", "timestamp", "nonce", "miner", "transactions")})
+            fresh.insert(
+                0,
+                {
+                    key: block[key]
+                    for key in ("index", "hash", "previous_hash", "timestamp", "nonce", "miner", "transactions")
+                },
+            )
             index -= 1
         if fresh and fresh[0]["index"] > 0 and len(self.chain.blocks) < tip + 1:
             self.chain.replace_from(fresh[0]["index"], fresh)
@@ -291,8 +302,19 @@ class Node:
             return 200, {"success": True, "state": {"height": len(blocks), "tip": tip["hash"], "utxo_digest": digest,
                                                     "pending_transactions": 0, "mempool_bytes": 0, "timestamp": now}}  # fmt: skip
         if path == "/block/latest":
-            summary = {"height": tip["index"], "hash": tip["hash"], "miner": tip["miner"], "difficulty": 4, "transactions": 1}
-            return 200, {"block_number": tip["index"], "hash": tip["hash"], "timestamp": tip["timestamp"], "summary": summary}
+            summary = {
+                "height": tip["index"],
+                "hash": tip["hash"],
+                "miner": tip["miner"],
+                "difficulty": 4,
+                "transactions": 1,
+            }
+            return 200, {
+                "block_number": tip["index"],
+                "hash": tip["hash"],
+                "timestamp": tip["timestamp"],
+                "summary": summary,
+            }
         if path.startswith("/blocks/"):
             index = path.removeprefix("/blocks/")
             if not index.isdigit():
@@ -308,12 +330,26 @@ class Node:
         if path == "/peers":
             return 200, {"count": peers, "peers": self.peers, "verbose": "verbose=true" in query}
         if path == "/sync/status":
-            return 200, {"success": True, "sync_status": {"header_sync": {"enabled": True}, "state_sync": {"enabled": True, "current_height": len(blocks) - 1, "pending_transactions": 0}}}
+            return 200, {
+                "success": True,
+                "sync_status": {
+                    "header_sync": {"enabled": True},
+                    "state_sync": {"enabled": True, "current_height": len(blocks) - 1, "pending_transactions": 0},
+                },
+            }
         if path == "/consensus/info":
             return 200, {"success": True, "consensus": {"chain_height": len(blocks), "chain_intact": True, "integrity_issues": [],
                                                         "genesis_hash": blocks[0]["hash"], "latest_block_hash": tip["hash"]}}  # fmt: skip
         if path == "/mempool/stats":
-            return 200, {"success": True, "pressure": {"status": "normal", "capacity_ratio": 0.0, "pending_transactions": 0, "max_transactions": 10000}}
+            return 200, {
+                "success": True,
+                "pressure": {
+                    "status": "normal",
+                    "capacity_ratio": 0.0,
+                    "pending_transactions": 0,
+                    "max_transactions": 10000,
+                },
+            }
         if path == "/metrics":
             return 200, f"xai_chain_height {len(blocks)}\nxai_total_supply {supply}\nxai_peers_connected {peers}\n"
         return 404, None
@@ -334,7 +370,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     node: Node
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class' name
+    def do_GET(self) -> None:
         """Answer, or fail as the faults say."""
         node = self.node
         path, _, query = self.path.partition("?")
@@ -381,21 +417,23 @@ class Server(ThreadingHTTPServer):
         """A client that went away is no news."""
 
 
-def fetch(url: str) -> dict:
+def fetch(url: str) -> dict[str, Any]:
     """GET JSON."""
     with urllib.request.urlopen(url, timeout=1.0) as answer:
-        found: dict = json.load(answer)
+        found: dict[Any, Any] = json.load(answer)
         return found
 
 
-def parse_faults(texts: "list[str]", node: str) -> dict:
+def parse_faults(texts: "list[str]", node: str) -> dict[str, Any]:
     """Faults as NAME or NAME=VALUE, either with @NODE for the nodes whose name ends so. Raises ValueError."""
     faults = {}
-    for text in texts:
-        text, _, only = text.partition("@")
+    for argument in texts:
+        text, _, only = argument.partition("@")
         name, _, value = text.partition("=")
         if name not in FAULTS:
-            raise ValueError(f"unknown fault {name!r}; there are: " + "; ".join(f"{k} ({v})" for k, v in FAULTS.items()))
+            raise ValueError(
+                f"unknown fault {name!r}; there are: " + "; ".join(f"{k} ({v})" for k, v in FAULTS.items())
+            )
         if node.endswith(only):
             faults[name] = value
     return faults
@@ -417,7 +455,7 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     if "die-at-start" in faults:
-        print("Traceback (most recent call last):\n  File \"/app/src/xai/core/node.py\", line 12, in <module>\n"
+        print('Traceback (most recent call last):\n  File "/app/src/xai/core/node.py", line 12, in <module>\n'
               "ModuleNotFoundError: No module named 'xai.core.wallets'", file=sys.stderr, flush=True)  # fmt: skip
         return 1
     node = Node(arguments, faults)

@@ -68,7 +68,9 @@ def push(
     )
     named = {"imageTag": tag} if tag else {}
     try:
-        answer = ecr.put_image(repositoryName=repository, imageManifest=manifest, imageManifestMediaType=MANIFEST, **named)
+        answer = ecr.put_image(
+            repositoryName=repository, imageManifest=manifest, imageManifestMediaType=MANIFEST, **named
+        )
     except ecr.exceptions.ImageAlreadyExistsException:
         return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
     return str(answer["image"]["imageId"]["imageDigest"])

@@ -119,7 +119,9 @@ class Images:
             raise EcrError("ImageDigestDoesNotMatchException", "The digest does not match the manifest.")
         known = images.get(digest)
         if known is not None and (tag is None or tag in known.tags):
-            raise EcrError("ImageAlreadyExistsException", f"Image with digest '{digest}' and tag '{tag}' already exists")
+            raise EcrError(
+                "ImageAlreadyExistsException", f"Image with digest '{digest}' and tag '{tag}' already exists"
+            )
         media_type = body.get("imageManifestMediaType") or json.loads(manifest).get("mediaType") or MANIFEST
         if known is None:
             known = images[digest] = Stored(manifest=manifest, media_type=media_type, pushed=self._clock())
@@ -127,7 +129,12 @@ class Images:
             for stored in images.values():
                 stored.tags.discard(tag)
             known.tags.add(tag)
-        detail = {"result": "SUCCESS", "repository-name": body["repositoryName"], "image-digest": digest, "action-type": "PUSH"}
+        detail = {
+            "result": "SUCCESS",
+            "repository-name": body["repositoryName"],
+            "image-digest": digest,
+            "action-type": "PUSH",
+        }
         if tag is not None:
             detail["image-tag"] = tag
         self._publish(envelope("aws.ecr", "ECR Image Action", detail, [], self._region, self._clock()))
@@ -148,16 +155,20 @@ class Images:
             if digest in images and (tag is None or tag in images[digest].tags):
                 found.append(self._image_json(name, digest, tag))
             else:
-                failures.append({"imageId": wanted, "failureCode": "ImageNotFound", "failureReason": "Requested image not found"})
+                failures.append(
+                    {"imageId": wanted, "failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
+                )
         return {"images": found, "failures": failures}
 
     def _describe_images(self, body: dict[str, Any]) -> dict[str, Any]:
         images, name = self._repository(body), body["repositoryName"]
         digests = list(images)
         if body.get("imageIds"):
-            digests = [i.get("imageDigest") or self._by_tag(name, i["imageTag"]) for i in body["imageIds"]]
+            digests = [i.get("imageDigest") or self._by_tag(name, i["imageTag"]) or "" for i in body["imageIds"]]
             if any(d not in images for d in digests):
-                raise EcrError("ImageNotFoundException", "The image requested does not exist in the specified repository")
+                raise EcrError(
+                    "ImageNotFoundException", "The image requested does not exist in the specified repository"
+                )
         if body.get("filter", {}).get("tagStatus") == "TAGGED":
             digests = [d for d in digests if images[d].tags]
         return {
@@ -170,7 +181,7 @@ class Images:
         }  # fmt: skip
 
     def _list_images(self, body: dict[str, Any]) -> dict[str, Any]:
-        ids = []
+        ids: list[dict[str, str]] = []
         for digest, stored in self._repository(body).items():
             ids.extend({"imageDigest": digest, "imageTag": tag} for tag in sorted(stored.tags))
             if not stored.tags:
@@ -207,9 +218,16 @@ class Images:
         blob = self._uploads.pop(body["uploadId"])
         digest = "sha256:" + hashlib.sha256(blob).hexdigest()
         if digest not in body["layerDigests"]:
-            raise EcrError("InvalidLayerException", "The layer digest calculation performed by Amazon ECR does not match.")
+            raise EcrError(
+                "InvalidLayerException", "The layer digest calculation performed by Amazon ECR does not match."
+            )
         self.blobs[digest] = blob
-        return {"registryId": ACCOUNT, "repositoryName": body["repositoryName"], "uploadId": body["uploadId"], "layerDigest": digest}
+        return {
+            "registryId": ACCOUNT,
+            "repositoryName": body["repositoryName"],
+            "uploadId": body["uploadId"],
+            "layerDigest": digest,
+        }
 
     def _download_url(self, body: dict[str, Any]) -> dict[str, Any]:
         digest = body["layerDigest"]

@@ -63,7 +63,10 @@ def run(scenario: Scenario, *, time_scale: float, tell: Callable[[Rollout], None
     base = NODE_COMMAND if scenario.group == "nodes" else EXPLORER_COMMAND
     stable = {repository: ("2.0.0", with_faults(base, scenario.stable_faults))}
     with World(
-        environment=scenario.environment, time_scale=scenario.scale or time_scale, stable=stable, adopted=scenario.adopted
+        environment=scenario.environment,
+        time_scale=scenario.scale or time_scale,
+        stable=stable,
+        adopted=scenario.adopted,
     ) as world:
         scenario.before(world)
         digest = world.push(repository, "2.1.0", with_faults(base, scenario.faults))
@@ -101,7 +104,9 @@ def _judge(scenario: Scenario, world: World, rollout: Rollout) -> tuple[str, ...
         off = [n for n, s in found["services"].items() if s["digest"] != rollout.digest]
         if off:
             wrong.append(f"not on the target: {', '.join(off)}")
-    smokes = [t for t in world.plane.tasks.values() if t.started_by.startswith("xai-ops-smoke") and t.desired != "STOPPED"]
+    smokes = [
+        t for t in world.plane.tasks.values() if t.started_by.startswith("xai-ops-smoke") and t.desired != "STOPPED"
+    ]
     if smokes:
         wrong.append(f"{len(smokes)} smoke task(s) still run")
     wrong.extend(complaint for check in scenario.checks if (complaint := check(world, rollout)))
@@ -147,7 +152,9 @@ def foreign_change(world: World) -> None:
     ecs = world.ground.client("ecs")
     name, cluster = "xai-staging-node-1", world.fleet.cluster
     raw = world.plane.definitions[name][0].raw
-    arn = ecs.register_task_definition(family=name, containerDefinitions=raw["containerDefinitions"], volumes=raw["volumes"])
+    arn = ecs.register_task_definition(
+        family=name, containerDefinitions=raw["containerDefinitions"], volumes=raw["volumes"]
+    )
     ecs.update_service(cluster=cluster, service=name, taskDefinition=arn["taskDefinition"]["taskDefinitionArn"])
 
 
@@ -277,7 +284,7 @@ def kill_often(world: World) -> None:
     def hook(**_: object) -> None:
         nonlocal count
         count += 1
-        if count % 97 == 0 and threading.current_thread().name.startswith("lambda"):
+        if count % 157 == 0 and threading.current_thread().name.startswith("lambda"):
             raise LambdaKilledError
 
     session = wiring.house().aws._session  # noqa: SLF001 - the scenario reaches into its own process
@@ -317,7 +324,15 @@ def updates(number: int) -> Check:
 
 def few_changes(world: World, rollout: Rollout) -> str | None:
     """At most 15 changing calls for each service moved, outside ledger and queue."""
-    changing = ("PutImage", "RunTask", "StopTask", "RegisterTaskDefinition", "UpdateService", "TagResource", "DeregisterTaskDefinition")
+    changing = (
+        "PutImage",
+        "RunTask",
+        "StopTask",
+        "RegisterTaskDefinition",
+        "UpdateService",
+        "TagResource",
+        "DeregisterTaskDefinition",
+    )
     found = sum(n for call, n in world.cloud.calls().items() if call.split(":")[1] in changing)
     most = 15 * max(1, len(rollout.touched))
     return f"{found} changing calls, more than {most}" if found > most else None

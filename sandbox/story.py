@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import nullcontext
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -17,7 +18,12 @@ from sandbox.scenarios import with_faults
 from sandbox.world import NODE_COMMAND, World
 
 STORY_SCALE = 50.0  # two rollouts of two waves fit into a minute; the bake is never shortened
-_STYLE = {Phase.PROMOTED: "bold green", Phase.ROLLED_BACK: "bold yellow", Phase.ROLLING_BACK: "yellow", Phase.HELD: "bold red"}
+_STYLE = {
+    Phase.PROMOTED: "bold green",
+    Phase.ROLLED_BACK: "bold yellow",
+    Phase.ROLLING_BACK: "yellow",
+    Phase.HELD: "bold red",
+}
 
 
 def tell_story(console: Console, *, environment: str, time_scale: float | None) -> int:
@@ -26,9 +32,9 @@ def tell_story(console: Console, *, environment: str, time_scale: float | None) 
     began = time.monotonic()
     console.print(f"One fleet, two pushes: {environment}, {scale:g} sandbox seconds a second. Starting the cloud ...")
     with World(environment=environment, time_scale=scale) as world:
-        nodes = [name for name, group in world.fleet.groups.items() if group.repository == "xai/node"][0]
+        nodes = world.fleet.group_of_repository("xai/node") or ""
         last = list(world.fleet.groups[nodes].services)[-1]
-        console.print(f"The fleet runs xai/node:2.0.0, promoted. Pushing xai/node:2.1.0, which is good.")
+        console.print("The fleet runs xai/node:2.0.0, promoted. Pushing xai/node:2.1.0, which is good.")
         good = _act(console, world, nodes, "2.1.0", ())
         console.print(f"Pushing xai/node:2.2.0, which loses the UTXO set on {last}.")
         bad = _act(console, world, nodes, "2.2.0", (f"lose-utxo@{last}",))
@@ -38,9 +44,13 @@ def tell_story(console: Console, *, environment: str, time_scale: float | None) 
     for ticket in found["tickets"]:
         console.print(f"Ticket {ticket['id']} ({ticket['severity']}): {ticket['title']}", markup=False)
     if bad.rollback_since is not None:
-        console.print(f"From the update to the decision to take it back: {found['seconds_to_rollback']:g} s of the fleet's time.")
+        console.print(
+            f"From the update to the decision to take it back: {found['seconds_to_rollback']:g} s of the fleet's time."
+        )
     ended = good.phase is Phase.PROMOTED and bad.phase is Phase.ROLLED_BACK
-    console.print(f"{'Both ended as they should' if ended else 'NOT as it should be'}, in {time.monotonic() - began:.0f} s.")
+    console.print(
+        f"{'Both ended as they should' if ended else 'NOT as it should be'}, in {time.monotonic() - began:.0f} s."
+    )
     return 0 if ended else 1
 
 
@@ -72,11 +82,14 @@ def _table(world: World, group: str, lines: list[tuple[str, Phase]]) -> Table:
         service = world.plane.services[(world.fleet.cluster, name)]
         running = sum(1 for task in world.plane.tasks.values() if task.service is service and task.status == "RUNNING")
         revision = service.primary.definition.revision
-        table.add_row(f"  {name}  revision {revision}  {running} running  {service.primary.state}  {now:%H:%M:%S}", style="dim")
+        table.add_row(
+            f"  {name}  revision {revision}  {running} running  {service.primary.state}  {now:%H:%M:%S}", style="dim"
+        )
     return table
 
 
-def _stable(found: dict[str, object]) -> str:
+def _stable(found: dict[str, Any]) -> str:
     services = found["services"]
-    assert isinstance(services, dict)
-    return ", ".join(f"{name} {str(s['stable_revision']).rsplit('/', 1)[-1]}" for name, s in services.items() if "node" in name)
+    return ", ".join(
+        f"{name} {str(s['stable_revision']).rsplit('/', 1)[-1]}" for name, s in services.items() if "node" in name
+    )

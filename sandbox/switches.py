@@ -31,7 +31,9 @@ class Faults:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
-    def add(self, kind: str, service: str | None = None, operation: str | None = None, times: int | None = None) -> Fault:
+    def add(
+        self, kind: str, service: str | None = None, operation: str | None = None, times: int | None = None
+    ) -> Fault:
         """Let calls of our handlers fail: of a service and operation as boto3 spells them, None for any."""
         if kind not in KINDS:
             raise ValueError(f"fault {kind!r}; there are: {', '.join(KINDS)}")

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-TOKEN = "sandbox-token"  # noqa: S105 - of a tracker that lives as long as the sandbox
+TOKEN = "sandbox-token"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
 article{{border:1px solid #8885;border-radius:8px;padding:0 1rem;margin:1rem 0}} pre{{white-space:pre-wrap;font-size:14px}}
@@ -111,7 +111,11 @@ class Tracker:
 
     def _list(self, query: dict[str, str]) -> list[dict[str, Any]]:
         state, wanted = query.get("state", "open"), set(filter(None, query.get("labels", "").split(",")))
-        found = [i for i in reversed(self.issues) if state in ("all", i["state"]) and wanted <= {x["name"] for x in i["labels"]}]
+        found = [
+            i
+            for i in reversed(self.issues)
+            if state in ("all", i["state"]) and wanted <= {x["name"] for x in i["labels"]}
+        ]
         size = int(query.get("per_page", 30))
         start = (int(query.get("page", 1)) - 1) * size
         return found[start : start + size]
@@ -137,7 +141,10 @@ class Tracker:
         found = re.fullmatch(r"/issues/(\d+)", path)
         kind = "text/html; charset=utf-8"
         if found is None:
-            rows = "".join(f'<li><a href="/issues/{i["number"]}">#{i["number"]} {html.escape(i["title"])}</a></li>' for i in self.issues)
+            rows = "".join(
+                f'<li><a href="/issues/{i["number"]}">#{i["number"]} {html.escape(i["title"])}</a></li>'
+                for i in self.issues
+            )
             return 200, PAGE.format(title="Tickets", body=f"<h1>Tickets</h1><ul>{rows or '<li>none</li>'}</ul>"), kind
         number = int(found[1])
         if not 1 <= number <= len(self.issues):

@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import botocore.session
-from moto.moto_api._internal.models import moto_api_backend
 from moto.logs.models import logs_backends
+from moto.moto_api._internal.models import moto_api_backend
 
 from chalicelib import wiring
 from chalicelib.fleet.load import load
@@ -126,7 +126,9 @@ class World:
         self._log_lock = threading.Lock()
         import app  # noqa: PLC0415 - Chalice reads the stage's environment when app.py is imported
 
-        self.lambdas = Lambdas(app, self.clock, self.faults, stage=self.fleet.environment, region=region, queue="xai-ops-ticks")
+        self.lambdas = Lambdas(
+            app, self.clock, self.faults, stage=self.fleet.environment, region=region, queue="xai-ops-ticks"
+        )
         session = botocore.session.get_session()
         self.lambdas.install_lineage(session)
         settings = replace(read_settings(os.environ), fleet_file=self.fleet_file)
@@ -207,11 +209,14 @@ class World:
     def _invoke(self, function: str, payload: Any, kind: str) -> tuple[Any, str | None]:
         return self.lambdas.invoke(function, payload, kind)
 
-    def _allow_recursion(self, function: str, allowed: bool) -> None:  # noqa: FBT001 - Lambda's own setting
+    def _allow_recursion(self, function: str, allowed: bool) -> None:
         self.lambdas.allow_recursion(function, allowed)
 
     def _target_group(self, arn: str) -> dict[str, Any]:
-        group = next((g for g in self.fleet.groups.values() if g.kind is Kind.HTTP and f"-{_name_of(self.fleet, g)}/" in arn), None)
+        group = next(
+            (g for g in self.fleet.groups.values() if g.kind is Kind.HTTP and f"-{_name_of(self.fleet, g)}/" in arn),
+            None,
+        )
         return {"HealthCheckPath": group.liveness if group else "/"}
 
     def _write_log(self, group: str, stream: str, lines: list[str]) -> None:

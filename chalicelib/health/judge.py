@@ -55,7 +55,9 @@ def judge_counts(view: ServiceView, revision: str) -> Finding:
     primary = view.primary
     if primary is not None and primary.revision == revision and view.steady:
         return _finding("tasks_running", view.name, Standing.GOOD, f"{view.running} of {view.desired} tasks running")
-    text = f"{view.running} of {view.desired} tasks running, {view.pending} pending, {len(view.deployments)} deployment(s)"
+    text = (
+        f"{view.running} of {view.desired} tasks running, {view.pending} pending, {len(view.deployments)} deployment(s)"
+    )
     if view.running < view.desired and view.unplaced:
         return _finding("no_capacity", view.name, Standing.UNKNOWN, f"{text}; no capacity: {view.unplaced}")
     return _finding("tasks_running", view.name, Standing.NOT_YET, text)
@@ -174,9 +176,13 @@ def _advancing(node: Node, reading: Reading, limits: Limits, now: datetime) -> F
     text = f"height {reading.height}, last rise {still:.0f} s ago (limit {limits.stall_seconds} s)"
     if still > limits.stall_seconds:
         if node.chain_stands:
-            return _finding("chain_stands", node.step.service, Standing.NOT_YET, f"{text}; no node of stable rises either")
+            return _finding(
+                "chain_stands", node.step.service, Standing.NOT_YET, f"{text}; no node of stable rises either"
+            )
         return _finding("height_stalled", node.step.service, Standing.BAD, text)
-    return _finding("height_advancing", node.step.service, Standing.GOOD if node.step.advanced else Standing.NOT_YET, text)
+    return _finding(
+        "height_advancing", node.step.service, Standing.GOOD if node.step.advanced else Standing.NOT_YET, text
+    )
 
 
 def _lagging(node: Node, reading: Reading, limits: Limits) -> Finding | None:
@@ -214,8 +220,10 @@ def _forked(node: Node, reading: Reading) -> Finding | None:
     (winner, count), *rest = votes.most_common()
     if rest and rest[0][1] == count:  # no majority
         stable_says = {r.hashes[height] for r in node.others if r.service in node.trusted and height in r.hashes}
-        winner = next(iter(stable_says)) if len(stable_says) == 1 else next(
-            r.hashes[height] for r in node.others if height in r.hashes
+        winner = (
+            next(iter(stable_says))
+            if len(stable_says) == 1
+            else next(r.hashes[height] for r in node.others if height in r.hashes)
         )
     if reading.hashes[height] == winner:
         return _finding("same_chain", node.step.service, Standing.GOOD, f"hash at {height} as the fleet's")
@@ -261,7 +269,9 @@ def _finality(node: Node, reading: Reading, baseline: Baseline, limits: Limits) 
     if lag <= allowed:
         return _finding("finality", node.step.service, Standing.GOOD, text)
     if node.may_pause:
-        return _finding("finality", node.step.service, Standing.NOT_YET, f"{text}; the announced pause is not held against it")
+        return _finding(
+            "finality", node.step.service, Standing.NOT_YET, f"{text}; the announced pause is not held against it"
+        )
     return _finding("finality", node.step.service, Standing.BAD, text)
 
 

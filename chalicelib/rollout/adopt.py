@@ -42,7 +42,7 @@ def adopt(
             continue
         found[service] = stable
     if len({stable.digest for stable in found.values()}) > 1:
-        told.append(f"nothing adopted: the services run different digests, a group must run one")
+        told.append("nothing adopted: the services run different digests, a group must run one")
         return state, tuple(told)
     for service, stable in found.items():
         images.keep(group.repository, stable.digest)

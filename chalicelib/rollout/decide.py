@@ -71,8 +71,10 @@ def advance(
     strayed = _strayed(rollout, seen, now)
     if strayed is not None:
         return strayed
-    findings = tuple(f for step in rollout.touched if step.shifted_at for f in judge_step(rollout, step, seen, group, now))
-    rollout = _begin_bake(rollout, seen, findings, now)
+    findings = tuple(
+        f for step in rollout.touched if step.shifted_at for f in judge_step(rollout, step, seen, group, now)
+    )
+    rollout = _begin_bake(rollout, findings, now)
 
     damaged = of_standing(findings, Standing.DAMAGED)
     if damaged:  # the node refuses its own data: another version would not mend it
@@ -118,9 +120,13 @@ def _strayed(rollout: Rollout, seen: Snapshot, now: datetime) -> Decision | None
     return None
 
 
-def _begin_bake(rollout: Rollout, seen: Snapshot, findings: tuple[Finding, ...], now: datetime) -> Rollout:
+def _begin_bake(rollout: Rollout, findings: tuple[Finding, ...], now: datetime) -> Rollout:
     """The bake begins once all that is measured is in order, so the time a node needs to catch up does not count."""
-    if rollout.phase is not Phase.BAKING or rollout.bake_since is not None or verdict_of(findings) is not Verdict.HEALTHY:
+    if (
+        rollout.phase is not Phase.BAKING
+        or rollout.bake_since is not None
+        or verdict_of(findings) is not Verdict.HEALTHY
+    ):
         return rollout
     steps = tuple(replace(s, bake_height=s.height) if s.wave == rollout.wave else s for s in rollout.steps)
     return replace(rollout, bake_since=now, steps=steps)
@@ -135,9 +141,7 @@ def _baked(rollout: Rollout, wave: tuple[Step, ...], group: Group, now: datetime
     return all((s.height or 0) - (s.bake_height or 0) >= group.limits.bake_blocks for s in judged_by_blocks)
 
 
-def _deadline(
-    rollout: Rollout, seen: Snapshot, group: Group, now: datetime, findings: tuple[Finding, ...]
-) -> Decision:
+def _deadline(rollout: Rollout, seen: Snapshot, group: Group, now: datetime, findings: tuple[Finding, ...]) -> Decision:
     """A passed deadline takes back only with something measured against the version; without, a person must look."""
     late = of_standing(findings, Standing.NOT_YET)
     limit = f"wave {rollout.wave + 1} did not finish within {group.limits.deadline_seconds} s"

@@ -25,11 +25,17 @@ def judge_step(rollout: Rollout, step: Step, seen: Snapshot, group: Group, now: 
     limits = group.limits
     findings = [
         judge_tasks(
-            step.service, deaths_of(step, seen, group), desired=view.desired, limits=limits, damage=group.damage_patterns
+            step.service,
+            deaths_of(step, seen, group),
+            desired=view.desired,
+            limits=limits,
+            damage=group.damage_patterns,
         ),
         judge_counts(view, step.expected or ""),
     ]
-    targets = judge_targets(view, seen.targets.get(step.service), patient=_within(step, limits.start_period_seconds, now))
+    targets = judge_targets(
+        view, seen.targets.get(step.service), patient=_within(step, limits.start_period_seconds, now)
+    )
     if targets is not None:
         findings.append(targets)
     if step.restored_at is None:  # an alarm that the bad release set may take its time to clear

@@ -63,12 +63,12 @@ def look(rollout: Rollout, state: GroupState, group: Group, eyes: Eyes, now: dat
         at=now,
         services=services,
         tasks=tasks,
-        readings=eyes.nodes.read(_asks(rollout, services, tasks, group), now=now),
+        readings=eyes.nodes.read(_asks(rollout, tasks, group), now=now),
         targets=_targets(rollout, services, eyes, gaps),
         alarms=_alarms(group, eyes, gaps),
         unmeasured=gaps,
     )
-    if rollout.phase in IDLE or rollout.phase is Phase.SMOKING:
+    if rollout.phase in IDLE or (rollout.smoke_result is not None and rollout.phase is Phase.SMOKING):
         seen = _with_image(rollout, state, seen, group, eyes, gaps)
     if rollout.phase in (Phase.SMOKING, Phase.HELD):
         seen = _with_smoke(rollout, seen, group, eyes, now)
@@ -144,21 +144,25 @@ def _alarms(group: Group, eyes: Eyes, gaps: dict[str, Unmeasured]) -> Mapping[st
     return _read(gaps, "alarms", lambda: eyes.alarms.states(bound), {}) if bound else {}
 
 
-def _asks(
-    rollout: Rollout, services: Mapping[str, ServiceView], tasks: tuple[Task, ...], group: Group
-) -> tuple[Ask, ...]:
+def _asks(rollout: Rollout, tasks: tuple[Task, ...], group: Group) -> tuple[Ask, ...]:
     """Ask the newest running task of each service, on the revision that it should be on."""
     asks = []
     for name in group.services:
         step = next((s for s in rollout.steps if s.service == name), None)
         wanted = step.expected if step else None
-        alive = [t for t in tasks if t.service == name and t.status == "RUNNING" and t.desired == "RUNNING" and t.address]
+        alive = [
+            t for t in tasks if t.service == name and t.status == "RUNNING" and t.desired == "RUNNING" and t.address
+        ]
         alive = [t for t in alive if t.revision == wanted] or ([] if step and step.touched else alive)
         if not alive:
             continue
         newest = max(alive, key=lambda task: (task.created_at is not None, task.created_at))
         heights = _heights(rollout, name, group.limits.reorg_depth) if group.kind is Kind.NODE else ()
-        questions = (*NODE_QUESTIONS, *((Endpoint.BLOCK,) if heights else ())) if group.kind is Kind.NODE else (Endpoint.LIVENESS,)
+        questions = (
+            (*NODE_QUESTIONS, *((Endpoint.BLOCK,) if heights else ()))
+            if group.kind is Kind.NODE
+            else (Endpoint.LIVENESS,)
+        )
         address = newest.address or ""
         asks.append(Ask(service=name, address=address, liveness=group.liveness, endpoints=questions, heights=heights))
     return tuple(asks)
@@ -174,9 +178,6 @@ def _heights(rollout: Rollout, service: str, reorg_depth: int) -> tuple[int, ...
     if len(known) > 1:
         heights.add(settled_height(min(known), None, reorg_depth))
     return tuple(sorted(heights))
-
-
-
 
 
 def _with_image(

@@ -54,7 +54,9 @@ def _remember_step(step: Step, seen: Snapshot, group: Group, now: datetime) -> S
         running_at = (step.running_at or now) if view.runs_primary else step.running_at
         step = replace(step, confirmed=True, running_at=running_at)
     if step.touched and step.restored_at is None:
-        died = (t.arn for t in deaths_of(step, seen, group) if cause_of_death(t, group.damage_patterns) is Cause.VERSION)
+        died = (
+            t.arn for t in deaths_of(step, seen, group) if cause_of_death(t, group.damage_patterns) is Cause.VERSION
+        )
         step = replace(step, dead=tuple(dict.fromkeys((*step.dead, *died))))
     reading = seen.readings.get(step.service)
     if reading is None or (step.read_at is not None and reading.at <= step.read_at):

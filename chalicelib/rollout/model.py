@@ -427,5 +427,3 @@ class Decision:
     findings: tuple[Finding, ...] = ()
     report: bool = False  # tell people: run renders it from the rollout and the findings
     grade: Grade = Grade.P3
-
-

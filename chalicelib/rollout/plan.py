@@ -41,7 +41,9 @@ def plan_waves(group: Group) -> Plan:
     notes = []
     if group.kind is Kind.NODE and spare == 0:
         limit = group.limits.finality_pause_max_seconds
-        notes.append(f"finality pauses while a validator restarts (at most {limit} s each): the quorum needs all of them")
+        notes.append(
+            f"finality pauses while a validator restarts (at most {limit} s each): the quorum needs all of them"
+        )
     if len(waves) > len({service.wave for service in group.services.values()}):
         notes.append(f"waves were split: at most {most} validator(s) may be down at once")
     return Plan(waves=tuple(waves), notes=tuple(notes))

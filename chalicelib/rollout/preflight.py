@@ -55,7 +55,7 @@ def _objections(
 ) -> Iterator[Objection]:
     yield from _image(rollout, seen, group)
     yield from _quarantine(rollout, state)
-    yield from _way_back(rollout, seen, state, group)
+    yield from _way_back(seen, state, group)
     yield from _moment(rollout, state, group, now)
     if state.active == rollout.id:  # behind an active one the group is in motion; it is looked at again on its turn
         yield from _steady(seen, group)
@@ -72,15 +72,21 @@ def _image(rollout: Rollout, seen: Snapshot, group: Group) -> Iterator[Objection
         yield _refuse("image_missing", f"{name} is not in the registry")
         return
     if image.attestation:
-        yield _refuse("not_an_image", f"{name} is an attestation or signature ({image.media_type}), not an image to run")
+        yield _refuse(
+            "not_an_image", f"{name} is an attestation or signature ({image.media_type}), not an image to run"
+        )
         return
     if f"linux/{group.architecture}" not in image.platforms:
         has = ", ".join(sorted(image.platforms)) or "none"
         yield _refuse("wrong_architecture", f"{name} is built for {has}; the group runs linux/{group.architecture}")
     if rollout.origin is Origin.IMAGE and rollout.tag and image.tag_digest and image.tag_digest != rollout.digest:
-        yield _refuse("tag_moved", f"tag {rollout.tag} points to {image.tag_digest[:19]} now, not to {rollout.digest[:19]}")
+        yield _refuse(
+            "tag_moved", f"tag {rollout.tag} points to {image.tag_digest[:19]} now, not to {rollout.digest[:19]}"
+        )
     if image.irreversible and rollout.approved_by is None:
-        text = "the release is labelled io.xai.ops.rollback=forbidden: it cannot be taken back, so a person must approve"
+        text = (
+            "the release is labelled io.xai.ops.rollback=forbidden: it cannot be taken back, so a person must approve"
+        )
         yield Objection(ruling=Ruling.ASK, reason="irreversible", why=text)
     if group.block_findings_at is not None:
         order = list(Severity)
@@ -97,7 +103,7 @@ def _quarantine(rollout: Rollout, state: GroupState) -> Iterator[Objection]:
         yield _refuse("quarantined", f"{rollout.digest[:19]} is in quarantine: {why}")
 
 
-def _way_back(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group) -> Iterator[Objection]:
+def _way_back(seen: Snapshot, state: GroupState, group: Group) -> Iterator[Objection]:
     if len(group.services) > group.limits.max_services:
         text = f"{len(group.services)} services would move; the limit is {group.limits.max_services}"
         yield _refuse("blast_radius", text)
@@ -110,7 +116,9 @@ def _way_back(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group)
         yield _wait("not_measured", text, spoils=True)
     for way in seen.ways_back:
         if way.revision_status != "ACTIVE":
-            yield _refuse("way_back", f"stable revision of {way.service} is {way.revision_status}: ECS would not return to it")
+            yield _refuse(
+                "way_back", f"stable revision of {way.service} is {way.revision_status}: ECS would not return to it"
+            )
         elif way.missing_images:
             yield _refuse("way_back", f"stable of {way.service} needs {', '.join(way.missing_images)}, which is gone")
 
@@ -143,13 +151,17 @@ def _steady(seen: Snapshot, group: Group) -> Iterator[Objection]:
     bound = {alarm for service in group.services.values() for alarm in service.alarms}
     unread = sorted(bound - set(seen.alarms))
     if unread:
-        yield _wait("not_measured", f"alarms could not be read: {', '.join(unread)} ({_why_not(seen, 'alarms')})", spoils=True)
+        yield _wait(
+            "not_measured", f"alarms could not be read: {', '.join(unread)} ({_why_not(seen, 'alarms')})", spoils=True
+        )
 
 
 def _approval(rollout: Rollout, group: Group) -> Iterator[Objection]:
     needed = group.approval and rollout.origin is not Origin.RETURN
     if needed and rollout.approved_by is None:
-        yield Objection(ruling=Ruling.ASK, reason="approval", why=f"rollouts of {rollout.group} need a person's approval")
+        yield Objection(
+            ruling=Ruling.ASK, reason="approval", why=f"rollouts of {rollout.group} need a person's approval"
+        )
 
 
 def _why_not(seen: Snapshot, part: str) -> str:

@@ -113,5 +113,3 @@ def group_summary(state: GroupState) -> dict[str, Any]:
         "quarantine": dict(state.quarantine),
         "promoted": [{"rollout": p.rollout, "digest": p.digest, "at": p.at.isoformat()} for p in state.history],
     }
-
-

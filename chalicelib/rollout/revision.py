@@ -40,7 +40,7 @@ def smoke_definition(stable: Mapping[str, Any], *, container: str, image: str, s
     lone = {key: value for key, value in found.items() if key not in ("dependsOn", "links", "volumesFrom")}
     mounted = {mount["sourceVolume"] for mount in found.get("mountPoints", [])}
     return {
-        **{key: value for key, value in stable.items() if key not in ("placementConstraints",)},
+        **{key: value for key, value in stable.items() if key != "placementConstraints"},
         "family": f"{stable['family']}-smoke",
         "containerDefinitions": [
             {**lone, "image": image, "environment": environment, "secrets": secrets, "essential": True}

@@ -97,7 +97,9 @@ def _record_result(
     changed = [after for before, after in zip(intended, acted, strict=True) if after.rollout is not before.rollout]
     if not changed:
         return claim
-    held = [d for before, d in zip(intended, acted, strict=True) if d.report and d.rollout.phase != before.rollout.phase]
+    held = [
+        d for before, d in zip(intended, acted, strict=True) if d.report and d.rollout.phase != before.rollout.phase
+    ]
     return room.ledger.record(
         claim,
         state=state,
@@ -114,7 +116,9 @@ def _work_inbox(claim: Claim, room: Room, group: Group, now: datetime) -> Desk:
             desk = _adopt(desk, request.by, room, group, now)
         else:
             desk = carry_out(key, request, desk, group, room.fleet.environment, now)
-        observe.log("word_carried_out", group=desk.state.group, word=request.word.value, by=request.by, told=desk.told[-1:])
+        observe.log(
+            "word_carried_out", group=desk.state.group, word=request.word.value, by=request.by, told=desk.told[-1:]
+        )
     return desk
 
 
@@ -123,7 +127,14 @@ def _adopt(desk: Desk, by: str, room: Room, group: Group, now: datetime) -> Desk
     if active is not None and active.phase is not Phase.HELD:
         return desk.say(f"nothing adopted: {active.id} is under way")
     state, told = adopt(
-        desk.state.group, group, desk.state, room.eyes, room.hands.images, by=by, environment=room.fleet.environment, now=now
+        desk.state.group,
+        group,
+        desk.state,
+        room.eyes,
+        room.hands.images,
+        by=by,
+        environment=room.fleet.environment,
+        now=now,
     )
     for line in told:
         desk = desk.say(line)
@@ -204,7 +215,9 @@ def _record_intent(
     rollouts = {**desk.rollouts, **{key: decision.rollout for key, decision in decided.items()}}
     changed = [r for key, r in rollouts.items() if r != claim.rollouts.get(key)]
     before = {key: r.phase for key, r in claim.rollouts.items()}
-    journal = [_entry(d, now) for d in decisions if d.rollout.phase != before.get(d.rollout.id) or d.actions or d.report]
+    journal = [
+        _entry(d, now) for d in decisions if d.rollout.phase != before.get(d.rollout.id) or d.actions or d.report
+    ]
     reports = [report_of(d, now) for d in decisions if d.report]
     reported = {d.rollout.id for d in decisions if d.report}
     for key, grade in (desk.reports or {}).items():
@@ -239,36 +252,36 @@ def _entry(decision: Decision, now: datetime) -> Entry:
     )
 
 
-def _act_all(
-    decisions: list[Decision], group: Group, room: Room, now: datetime
-) -> tuple[list[Decision], list[float]]:
+def _act_all(decisions: list[Decision], group: Group, room: Room, now: datetime) -> tuple[list[Decision], list[float]]:
     """Carry out each decision's actions; what AWS cannot do now comes again, what it refuses for good is HELD."""
     after: list[Decision] = []
     wakes: list[float] = []
     for decision in decisions:
-        rollout = decision.rollout
-        for action in decision.actions:
-            if not room.may_go_on():
-                wakes.append(0.0)
-                break
-            name = type(action).__name__
-            try:
-                rollout = act(action, rollout, group, room.hands)
-            except OpsError as error:
-                if isinstance(error, LostRaceError):
-                    raise
-                observe.log("action_failed", rollout_id=rollout.id, action=name, error=str(error))
-                observe.count("ActionFailed", action=name)
-                if error.retry or not rollout.open:
-                    wakes.append(RETRY_SECONDS)
-                    rollout = _capacity_noted(rollout, error)
-                else:
-                    decision = _refused(rollout, name, error, now)
-                    rollout = decision.rollout
-                break
-            observe.log("action_done", rollout_id=rollout.id, action=name)
-        after.append(decision if rollout is decision.rollout else replace(decision, rollout=rollout))
+        acted, wake_in = _act_one(decision, group, room, now)
+        after.append(acted)
+        wakes.extend(wake_in)
     return after, wakes
+
+
+def _act_one(decision: Decision, group: Group, room: Room, now: datetime) -> tuple[Decision, list[float]]:
+    """Carry out one decision's actions in their order; the first that fails ends it."""
+    rollout = decision.rollout
+    for action in decision.actions:
+        name = type(action).__name__
+        if not room.may_go_on():
+            return replace(decision, rollout=rollout), [0.0]
+        try:
+            rollout = act(action, rollout, group, room.hands)
+        except LostRaceError:
+            raise
+        except OpsError as error:
+            observe.log("action_failed", rollout_id=rollout.id, action=name, error=str(error))
+            observe.count("ActionFailed", action=name)
+            if error.retry or not rollout.open:
+                return replace(decision, rollout=_capacity_noted(rollout, error)), [RETRY_SECONDS]
+            return _refused(rollout, name, error, now), []
+        observe.log("action_done", rollout_id=rollout.id, action=name)
+    return decision if rollout is decision.rollout else replace(decision, rollout=rollout), []
 
 
 def _capacity_noted(rollout: Rollout, error: OpsError) -> Rollout:

@@ -78,7 +78,7 @@ def _object(rollout: Rollout, objection: Objection, group: Group, now: datetime)
             asking = enter(rollout, Phase.AWAITING_APPROVAL, objection.reason, objection.why, now)
             news = rollout.phase is not Phase.AWAITING_APPROVAL
             return Decision(rollout=asking, wake_in=900.0, report=news, grade=Grade.P4)
-        case Ruling.WAIT:
+        case _:
             waited = (now - (rollout.waiting_since or now)).total_seconds()
             if objection.spoils and waited > group.limits.deadline_seconds:
                 return hold(rollout, objection.reason, f"{objection.why}; waited {waited:.0f} s", now, grade=Grade.P2)
@@ -137,7 +137,9 @@ def smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now
     if rollout.smoked:
         return admit(rollout, seen, state, group, now)
     if rollout.smoke_result == "cancelled":
-        return Decision(rollout=enter(rollout, Phase.REJECTED, rollout.reason, rollout.why, now), report=True, grade=Grade.P4)
+        return Decision(
+            rollout=enter(rollout, Phase.REJECTED, rollout.reason, rollout.why, now), report=True, grade=Grade.P4
+        )
     rejected = enter(rollout, Phase.REJECTED, "smoke_failed", rollout.smoke_result, now)
     return Decision(rollout=rejected, report=True, grade=Grade.P3, findings=rollout.evidence)
 
@@ -148,7 +150,9 @@ def _watch_smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Gro
     task, answer = seen.smoke, seen.smoke_answer
     if task is None:
         if waited > group.limits.deadline_seconds:
-            return hold(rollout, "no_capacity", f"the smoke task could not be started for {waited:.0f} s", now, grade=Grade.P2)
+            return hold(
+                rollout, "no_capacity", f"the smoke task could not be started for {waited:.0f} s", now, grade=Grade.P2
+            )
         if "tasks" in seen.unmeasured:
             return stay(rollout, 5.0)
         return stay(rollout, 5.0, *_start_smoke(rollout, state))
@@ -166,7 +170,9 @@ def _watch_smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Gro
         said = answer.notes.get(Endpoint.LIVENESS, "no answer") if answer else "it has no address"
         timed_out = answer is not None and answer.answers.get(Endpoint.LIVENESS) is Answer.TIMED_OUT
         if timed_out and seen.readings and not any(r.reached for r in seen.readings.values()):
-            return hold(rollout, "not_measured", f"the smoke task and every service time out: {said}", now, grade=Grade.P2)
+            return hold(
+                rollout, "not_measured", f"the smoke task and every service time out: {said}", now, grade=Grade.P2
+            )
         text = f"no right liveness answer within {allowed} s of its start: GET {group.liveness}: {said}"
         return _smoke_failed(rollout, text, task.log, task.arn)
     if waited > group.limits.deadline_seconds:

@@ -82,7 +82,9 @@ def _restore_batch(
 def _point(rollout: Rollout, batch: tuple[Step, ...], seen: Snapshot, now: datetime) -> Decision:
     """Record the intent first; a service that ECS' breaker took to stable already needs no second change."""
     steps = tuple(
-        pointed(step, restored_at=now, highest=step.baseline.height if step.baseline else None) if step in batch else step
+        pointed(step, restored_at=now, highest=step.baseline.height if step.baseline else None)
+        if step in batch
+        else step
         for step in rollout.steps
     )
     away = tuple(s for s in steps if s.touched and s in _same(batch, steps) and not _on_stable(s, seen))
@@ -148,9 +150,7 @@ def _strayed(rollout: Rollout, batch: tuple[Step, ...], seen: Snapshot, now: dat
     return None
 
 
-def _fails(
-    rollout: Rollout, causes: tuple[Finding, ...], findings: tuple[Finding, ...], now: datetime
-) -> Decision:
+def _fails(rollout: Rollout, causes: tuple[Finding, ...], findings: tuple[Finding, ...], now: datetime) -> Decision:
     """Stable is sick too: say which node, why the rollout failed, and what could be restored from."""
     nodes = ", ".join(dict.fromkeys(f.service for f in causes)) or "a service"
     said = "; ".join(f.text for f in causes[:5]) or "it did not become steady on stable"

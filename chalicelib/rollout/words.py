@@ -210,7 +210,12 @@ def _rollout(key: str, request: Request, group: Group, environment: str, now: da
         requested_at=at,
         since=now,
         forced=request.forced,
-        timeline=((now, f"REQUESTED by {request.by}: {request.repository or group.repository}:{request.tag or request.digest[:19]}"),),
+        timeline=(
+            (
+                now,
+                f"REQUESTED by {request.by}: {request.repository or group.repository}:{request.tag or request.digest[:19]}",
+            ),
+        ),
     )
 
 

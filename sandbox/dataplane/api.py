@@ -53,13 +53,17 @@ class EcsApi:
     def _delete_cluster(self, body: Body, _now: datetime) -> Body:
         name = self._cluster(body)
         if any(key[0] == name and s.status == "ACTIVE" for key, s in self.plane.services.items()):
-            raise EcsError("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
+            raise EcsError(
+                "ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active."
+            )
         shown = {**self._cluster_json(name), "status": "INACTIVE"}
         del self.plane.clusters[name]
         return {"cluster": shown}
 
     def _cluster_json(self, name: str) -> Body:
-        running = sum(1 for t in self.plane.tasks.values() if t.status == "RUNNING" and t.cluster_arn.endswith(f"/{name}"))
+        running = sum(
+            1 for t in self.plane.tasks.values() if t.status == "RUNNING" and t.cluster_arn.endswith(f"/{name}")
+        )
         active = sum(1 for (c, _), s in self.plane.services.items() if c == name and s.status == "ACTIVE")
         return {"clusterArn": self.plane.clusters[name], "clusterName": name, "status": "ACTIVE",
                 "runningTasksCount": running, "activeServicesCount": active}  # fmt: skip
@@ -234,7 +238,15 @@ class EcsApi:
     def _list_service_deployments(self, body: Body, _now: datetime) -> Body:
         service = self._service(body)
         shown = [self._service_deployment(service, d) for d in reversed(service.history) if not d.by_breaker]
-        keys = ("serviceDeploymentArn", "serviceArn", "clusterArn", "createdAt", "startedAt", "status", "targetServiceRevisionArn")
+        keys = (
+            "serviceDeploymentArn",
+            "serviceArn",
+            "clusterArn",
+            "createdAt",
+            "startedAt",
+            "status",
+            "targetServiceRevisionArn",
+        )
         brief = [{k: d[k] for k in keys if k in d} for d in shown]
         wanted = body.get("status")
         return {"serviceDeployments": [d for d in brief if not wanted or d["status"] in wanted]}
@@ -263,15 +275,22 @@ class EcsApi:
     def _stop_service_deployment(self, body: Body, now: datetime) -> Body:
         for service in self.plane.services.values():
             for deployment in service.history:
-                if self._service_deployment(service, deployment)["serviceDeploymentArn"] != body["serviceDeploymentArn"]:
+                if (
+                    self._service_deployment(service, deployment)["serviceDeploymentArn"]
+                    != body["serviceDeploymentArn"]
+                ):
                     continue
                 done = [d for d in service.history if d.state == "COMPLETED" and d is not deployment]
                 if deployment is not service.primary or deployment.state != "IN_PROGRESS" or not done:
-                    raise EcsError("ConflictException", "The service deployment cannot be stopped in its present status.")
+                    raise EcsError(
+                        "ConflictException", "The service deployment cannot be stopped in its present status."
+                    )
                 deployment.state = "FAILED"
                 self.plane.new_deployment(service, done[-1].definition, now)
                 return {"serviceDeploymentArn": body["serviceDeploymentArn"]}
-        raise EcsError("ServiceDeploymentNotFoundException", "The service deployment ARN that you specified does not exist.")
+        raise EcsError(
+            "ServiceDeploymentNotFoundException", "The service deployment ARN that you specified does not exist."
+        )
 
     def _service_deployment(self, service: Service, deployment: Deployment) -> Body:
         back = next((d for d in service.history[service.history.index(deployment) + 1 :]), None)
@@ -351,7 +370,12 @@ class EcsApi:
         container = container_of(task)
         if task.started is not None and task.status != "STOPPED":
             container["networkBindings"] = [
-                {"bindIP": "127.0.0.1", "containerPort": inner, "hostPort": self.plane.shown_port(outer), "protocol": "tcp"}
+                {
+                    "bindIP": "127.0.0.1",
+                    "containerPort": inner,
+                    "hostPort": self.plane.shown_port(outer),
+                    "protocol": "tcp",
+                }
                 for inner, outer in task.ports.items()
             ]
         container["healthStatus"] = task.health

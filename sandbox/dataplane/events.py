@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 ACCOUNT = "123456789012"
 
 
-def envelope(source: str, kind: str, detail: dict[str, Any], resources: list[str], region: str, now: datetime) -> dict[str, Any]:
+def envelope(
+    source: str, kind: str, detail: dict[str, Any], resources: list[str], region: str, now: datetime
+) -> dict[str, Any]:
     """An EventBridge event."""
     return {
         "version": "0", "id": str(uuid.uuid4()), "detail-type": kind, "source": source, "account": ACCOUNT,
@@ -37,7 +39,12 @@ def deployment_event(
 
 def service_action(plane: Plane, service: Service, kind: str, name: str, reason: str, now: datetime) -> dict[str, Any]:
     """ECS Service Action."""
-    detail = {"eventType": kind, "eventName": name, "clusterArn": plane.clusters[service.cluster], "createdAt": _iso(now)}
+    detail = {
+        "eventType": kind,
+        "eventName": name,
+        "clusterArn": plane.clusters[service.cluster],
+        "createdAt": _iso(now),
+    }
     if reason:
         detail["reason"] = reason
     return envelope("aws.ecs", "ECS Service Action", detail, [service.arn], plane.region, now)
@@ -76,4 +83,8 @@ def container_of(task: Task) -> dict[str, Any]:
 
 
 def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z" if moment.microsecond else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        if moment.microsecond
+        else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )

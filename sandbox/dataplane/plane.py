@@ -79,7 +79,12 @@ class Plane:
     ) -> None:
         """Nothing runs until `start`."""
         self.clock, self.images, self.root, self.region, self.faults = clock, images, root, region, faults
-        self.publish, self.write_log, self.target_group, self.secret_exists = publish, write_log, target_group, secret_exists
+        self.publish, self.write_log, self.target_group, self.secret_exists = (
+            publish,
+            write_log,
+            target_group,
+            secret_exists,
+        )
         self.block_seconds = block_seconds
         self.lock = threading.RLock()
         self.clusters: dict[str, str] = {}
@@ -359,7 +364,11 @@ class Plane:
             if task.probe_failures >= limit or (check is None and age > grace + 90 and task.probe_failures >= SETTLED):
                 task.health = "UNHEALTHY"
                 task.cause = "health"
-                why = "failed container health checks" if check else f"failed ELB health checks in (target-group {groups[0]})"
+                why = (
+                    "failed container health checks"
+                    if check
+                    else f"failed ELB health checks in (target-group {groups[0]})"
+                )
                 name = task.service.name if task.service else "none"
                 text = f"Task {why}" if check else f"(service {name}) (task {task.arn}) {why}"
                 self.stop_task(task, now, code="ServiceSchedulerInitiated", reason=text)
@@ -388,18 +397,24 @@ class Plane:
                     continue
                 if task.started is None:
                     continue
-                state = "draining" if task.desired == "STOPPED" else {"HEALTHY": "healthy", "UNHEALTHY": "unhealthy"}.get(
-                    task.health, "initial"
+                state = (
+                    "draining"
+                    if task.desired == "STOPPED"
+                    else {"HEALTHY": "healthy", "UNHEALTHY": "unhealthy"}.get(task.health, "initial")
                 )
                 if state == "healthy" and task.probe_failures:
                     state = "unhealthy" if task.probe_failures >= SETTLED else "healthy"
                 target = {"Id": "127.0.0.1", "Port": next(iter(task.ports.values()), 0)}
-                found.append({"Target": target, "HealthCheckPort": str(target["Port"]), "TargetHealth": {"State": state}})
+                found.append(
+                    {"Target": target, "HealthCheckPort": str(target["Port"]), "TargetHealth": {"State": state}}
+                )
             return found
 
     # ------------------------------------------------------------------------------------------ services
 
-    def new_deployment(self, service: Service, definition: Definition, now: datetime, *, reason: str = "") -> Deployment:
+    def new_deployment(
+        self, service: Service, definition: Definition, now: datetime, *, reason: str = ""
+    ) -> Deployment:
         """Begin a deployment; the one before it goes on as ACTIVE until it is drained."""
         key = f"ecs-svc/{uuid.uuid4().int % 10**19:019d}"
         for deployment in service.deployments:
@@ -464,7 +479,9 @@ class Plane:
                 "requirements. Reason: No Container Instances were found in your capacity provider."
             )
             self.say(service, text, now)
-            self.publish(service_action(self, service, "ERROR", "SERVICE_TASK_PLACEMENT_FAILURE", "RESOURCE:MEMORY", now))
+            self.publish(
+                service_action(self, service, "ERROR", "SERVICE_TASK_PLACEMENT_FAILURE", "RESOURCE:MEMORY", now)
+            )
             return
         primary.launch_at = None
         for _ in range(count):
@@ -558,12 +575,12 @@ def _fill(word: str, values: dict[str, str]) -> str:
 
 
 def _repository(image: str) -> str:
-    return image.split("@")[0].rsplit(":", 1)[0] if "@" not in image else image.split("@")[0]
+    return image.split("@", maxsplit=1)[0].rsplit(":", 1)[0] if "@" not in image else image.split("@", maxsplit=1)[0]
 
 
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2.0) as answer:
-            return 200 <= answer.status < 400
+            return bool(200 <= answer.status < 400)
     except (OSError, urllib.error.URLError, ValueError):
         return False

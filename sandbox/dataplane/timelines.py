@@ -1,9 +1,9 @@
 """How long real ECS takes, as recorded (desired count 1, seconds after UpdateService). Data only.
 
-    good            new task RUNNING +35, old gone and COMPLETED +120
-    crash at start  starts +17, +69, +120, +170 (each alive 10 s); breaker +175, its rollback done +254
-    missing image   failures +140, +272, +646; breaker +704
-    hung            killed by its health check +230, +568, +897; breaker +934
+good            new task RUNNING +35, old gone and COMPLETED +120
+crash at start  starts +17, +69, +120, +170 (each alive 10 s); breaker +175, its rollback done +254
+missing image   failures +140, +272, +646; breaker +704
+hung            killed by its health check +230, +568, +897; breaker +934
 """
 
 START_SECONDS = 17.0  # from a task's creation to its container's start

@@ -171,9 +171,10 @@ json_values = st.recursive(
 def test_any_json_is_a_signal_nothing_or_a_bad_event(name: str, value: Any) -> None:
     """No event can fail a handler in any other way."""
     try:
-        READERS[name](value)
-    except BadEventError as error:
-        assert str(error)
+        signal = READERS[name](value)
+    except BadEventError:
+        return
+    assert signal is None or isinstance(signal, (ImagePushed, ServiceChanged, AlarmChanged))
 
 
 @given(st.sampled_from(sorted(READERS)), st.data())

@@ -76,7 +76,7 @@ def served(answers: Answers) -> Iterator[str]:
             except OSError:
                 pass  # cut off, as it should be
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

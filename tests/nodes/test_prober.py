@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib.health.model import Answer, Endpoint
 from chalicelib.nodes.answers import MOST_BYTES
-from chalicelib.nodes.prober import HttpNodes
+from chalicelib.nodes.prober import MOST_THREADS, HttpNodes
 from chalicelib.rollout.ports import Ask
 from tests.nodes.loopback import DIGEST, TIP, Answers, a_node, nobody, rude, served, tar_pit
 
@@ -114,7 +114,9 @@ def test_endless_body_is_sick() -> None:
     assert reading.answers == {Endpoint.STATS: Answer.SICK}
 
 
-@pytest.mark.parametrize("address", ["", "nowhere", "127.0.0.1:port", "127.0.0.1:99999", "[::1", "a b:80"])
+@pytest.mark.parametrize(
+    "address", ["", "nowhere", "127.0.0.1:port", "127.0.0.1:99999", "[::1", "a b:80", "255.255.255.255:80"]
+)
 def test_impossible_address_never_raises(address: str) -> None:
     """What cannot be asked says so; it is never taken for sickness."""
     reading = HttpNodes(timeout_seconds=SHORT).read([ask(address)], now=NOW)["node-1"]
@@ -128,6 +130,23 @@ def test_many_questions_are_asked_at_once() -> None:
         asks = [ask(address, service=f"node-{number}") for number, address in enumerate(addresses)]
         readings = HttpNodes().read(asks, now=NOW)
     assert {name for name, reading in readings.items() if reading.height == 40} == {f"node-{n}" for n in range(8)}
+
+
+def test_question_beyond_our_threads_is_our_fault() -> None:
+    """What we had no hand free to ask says nothing about the service."""
+    with tar_pit() as pit:
+        first = Ask(service="pit", address=pit, endpoints=(Endpoint.BLOCK,), heights=tuple(range(MOST_THREADS)))
+        last = Ask(service="late", address=pit)
+        readings = HttpNodes(timeout_seconds=SHORT).read([first, last], now=NOW)
+    assert readings["pit"].answers == {Endpoint.BLOCK: Answer.TIMED_OUT}
+    assert readings["late"].answers[Endpoint.LIVENESS] in (Answer.OUR_FAULT, Answer.TIMED_OUT)
+
+
+def test_liveness_path_that_no_request_can_carry_is_our_fault() -> None:
+    """A path from a wrong fleet file is our mistake, not the node's."""
+    with served(a_node()) as address:
+        web = Ask(service="web", address=address, liveness="/a b")
+        assert HttpNodes().read([web], now=NOW)["web"].answers == {Endpoint.LIVENESS: Answer.OUR_FAULT}
 
 
 def test_nothing_to_ask_is_nothing_read() -> None:

@@ -56,7 +56,9 @@ class Talk:
         tip = block_hash(height - 1, self.chain)
         known = {h: block_hash(h, self.chain) for h in ask.heights if h < height}
         lost = not self.supply
-        digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" if lost else block_hash(height, "utxo")
+        digest = (
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" if lost else block_hash(height, "utxo")
+        )
         measured = answers.get(Endpoint.STATS) is Answer.MEASURED
         return Reading(
             service=ask.service, at=now, answers=answers, height=height if measured else None,
@@ -111,7 +113,14 @@ class Stage:
     @property
     def room(self) -> Room:
         """What a tick needs."""
-        eyes = Eyes(services=self.ecs, images=self.ecr, alarms=self.alarms, targets=self.targets, logs=self.logs, nodes=self.nodes)
+        eyes = Eyes(
+            services=self.ecs,
+            images=self.ecr,
+            alarms=self.alarms,
+            targets=self.targets,
+            logs=self.logs,
+            nodes=self.nodes,
+        )
         hands = Hands(services=self.ecs, deployer=self.ecs, images=self.ecr)
         return Room(fleet=self.fleet, ledger=self.ledger, eyes=eyes, hands=hands, queue=self.queue, lease_seconds=90)
 
@@ -178,7 +187,7 @@ class Stage:
 
     def rollout(self, digest: str = TARGET) -> Rollout | None:
         """The newest rollout of a digest."""
-        found = self.ledger._newest("nodes")  # noqa: SLF001 - looking on must not meet the faults
+        found = self.ledger._newest("nodes")
         return next((r for r in found if r.digest == digest), None)
 
     # ------------------------------------------------------------------------------------------ facts

@@ -47,7 +47,7 @@ def playing(script: Script) -> Iterator[str]:
 
         do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - the library's names
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
