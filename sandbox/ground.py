@@ -13,8 +13,6 @@ from chalicelib.fleet.model import Fleet, Group, Kind
 from sandbox.dataplane.events import ACCOUNT
 from sandbox.tracker import TOKEN
 
-QUEUE = "xai-ops-ticks"
-TABLE = "xai-ops"
 FENCE = Path(__file__).parent.parent / "fence" / "fence.py"
 
 
@@ -33,15 +31,25 @@ class Ground:
         )  # fmt: skip
 
     @property
+    def table(self) -> str:
+        """The ops table's name, as .chalice/config.json has it."""
+        return f"ops-{self.fleet.environment}"
+
+    @property
+    def queue(self) -> str:
+        """The tick queue's name, likewise."""
+        return f"xai-ops-{self.fleet.environment}-ticks"
+
+    @property
     def queue_url(self) -> str:
         """The tick queue."""
-        return f"{self.url}/{ACCOUNT}/{QUEUE}"
+        return f"{self.url}/{ACCOUNT}/{self.queue}"
 
     def lay(self) -> None:
         """Everything but the services: they need an image."""
         self._table()
         sqs = self.client("sqs")
-        sqs.create_queue(QueueName=QUEUE, Attributes={"VisibilityTimeout": "60"})
+        sqs.create_queue(QueueName=self.queue, Attributes={"VisibilityTimeout": "60"})
         secrets = self.client("secretsmanager")
         secrets.create_secret(Name=self.fleet.tickets.token_secret, SecretString=json.dumps({"token": TOKEN}))
         ecr, cloudwatch = self.client("ecr"), self.client("cloudwatch")
@@ -50,7 +58,7 @@ class Ground:
             for alarm in sorted({alarm for service in group.services.values() for alarm in service.alarms}):
                 self._alarm(cloudwatch, alarm)
         self.client("ecs").create_cluster(clusterName=self.fleet.cluster)
-        self.client("logs").create_log_group(logGroupName=f"/xai/{self.fleet.environment}")
+        self.client("logs").create_log_group(logGroupName=f"/ecs/{self.fleet.cluster}/containers")
 
     def deploy(self, stable: Mapping[str, str]) -> None:
         """The services, each on its group's stable image reference."""
@@ -67,7 +75,7 @@ class Ground:
     def _table(self) -> None:
         dynamodb = self.client("dynamodb")
         dynamodb.create_table(
-            TableName=TABLE,
+            TableName=self.table,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
             AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk", "open", "wake_at")],
@@ -82,7 +90,7 @@ class Ground:
                 }
             ],
         )
-        dynamodb.update_time_to_live(TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
+        dynamodb.update_time_to_live(TableName=self.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
 
     @staticmethod
     def _alarm(cloudwatch: Any, name: str) -> None:
@@ -111,7 +119,7 @@ class Ground:
             "logConfiguration": {
                 "logDriver": "awslogs",
                 "options": {
-                    "awslogs-group": f"/xai/{self.fleet.environment}", "awslogs-region": self.fleet.region,
+                    "awslogs-group": f"/ecs/{self.fleet.cluster}/containers", "awslogs-region": self.fleet.region,
                     "awslogs-stream-prefix": service,
                 },
             },

@@ -35,7 +35,7 @@ from sandbox.dataplane.api import EcsApi
 from sandbox.dataplane.events import ACCOUNT
 from sandbox.dataplane.plane import Plane
 from sandbox.gaps import close_gaps
-from sandbox.ground import TABLE, Ground
+from sandbox.ground import Ground
 from sandbox.lambdas import Lambdas
 from sandbox.push import push
 from sandbox.registry import Images
@@ -127,7 +127,7 @@ class World:
         import app  # noqa: PLC0415 - Chalice reads the stage's environment when app.py is imported
 
         self.lambdas = Lambdas(
-            app, self.clock, self.faults, stage=self.fleet.environment, region=region, queue="xai-ops-ticks"
+            app, self.clock, self.faults, stage=self.fleet.environment, region=region, queue=self.ground.queue
         )
         session = botocore.session.get_session()
         self.lambdas.install_lineage(session)
@@ -145,7 +145,7 @@ class World:
             "AWS_REGION": self.fleet.region,
             "AWS_EC2_METADATA_DISABLED": "true",
             "XAI_OPS_ENVIRONMENT": self.fleet.environment,
-            "XAI_OPS_TABLE": TABLE,
+            "XAI_OPS_TABLE": self.ground.table,
             "XAI_OPS_TICK_QUEUE_URL": self.ground.queue_url,
             "XAI_OPS_TICKETS_API_URL": self.tracker.url,
             "XAI_OPS_PROBE_TIMEOUT_SECONDS": "2",

@@ -51,7 +51,8 @@ def _remember_step(step: Step, seen: Snapshot, group: Group, now: datetime) -> S
     view = seen.services.get(step.service)
     primary = view.primary if view else None
     if view and primary and step.expected and primary.revision == step.expected:
-        running_at = (step.running_at or now) if view.runs_primary else step.running_at
+        runs = view.runs_primary and not _leftover(step, seen)
+        running_at = (step.running_at or now) if runs else step.running_at
         step = replace(step, confirmed=True, running_at=running_at)
     if step.touched and step.restored_at is None:
         died = (
@@ -65,6 +66,11 @@ def _remember_step(step: Step, seen: Snapshot, group: Group, now: datetime) -> S
     if not step.touched:
         step = replace(step, baseline=_baseline(step.baseline, reading, group.limits))
     return _remember_reading(step, reading, now)
+
+
+def _leftover(step: Step, seen: Snapshot) -> bool:
+    """Whether a task that was told to stop still is inside its stopTimeout: a node waits behind its fence until then."""
+    return any(t.service == step.service and t.desired == "STOPPED" and t.status != "STOPPED" for t in seen.tasks)
 
 
 def _remember_reading(step: Step, reading: Reading, now: datetime) -> Step:

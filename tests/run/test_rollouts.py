@@ -10,7 +10,7 @@ import pytest
 from chalicelib.errors import AwsUnavailableError, DeniedError, ThrottledError
 from chalicelib.health.model import Answer, Endpoint
 from chalicelib.incident.model import Grade
-from chalicelib.rollout.model import Phase, Word
+from chalicelib.rollout.model import Origin, Phase, Word
 from tests.fakes.calls import Crash
 from tests.run.stage import NEWER, REPOSITORY, STABLE, TARGET, Stage, Talk
 
@@ -498,3 +498,20 @@ def test_release_labelled_irreversible_needs_a_person() -> None:
     stage.ecr.images[key] = replace(stage.ecr.images[key], irreversible=True)
     stage.push()
     assert (r := stage.rollout()) is not None and r.phase is Phase.AWAITING_APPROVAL
+
+
+def test_changed_configuration_rolls_through_the_same_waves() -> None:
+    """The stable digest on the family's newest revision, as Terraform left it: same waves, bake and way back."""
+    stage = Stage()
+    for name in stage.names:
+        definition = dict(stage.ecs.revisions[stage.stable()[name].revision].definition)
+        container, *rest = definition["containerDefinitions"]
+        changed = {**container, "environment": [{"name": "XAI_LOG_LEVEL", "value": "DEBUG"}]}
+        stage.ecs.add_revision({**definition, "containerDefinitions": [changed, *rest]})
+    stage.say(Word.START, origin=Origin.CONFIGURATION, digest=STABLE, repository=REPOSITORY)
+    rollout = stage.run(digest=STABLE)
+    assert rollout.phase is Phase.PROMOTED
+    for name in stage.names:
+        running = stage.ecs.revisions[stage.ecs.services[name].primary.revision].definition
+        assert running["containerDefinitions"][0]["environment"] == [{"name": "XAI_LOG_LEVEL", "value": "DEBUG"}]
+    assert stage.digests() == [STABLE, STABLE]
