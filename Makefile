@@ -29,7 +29,7 @@ demo: $(READY)
 	$(PY) -m sandbox
 
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2
 
 check: $(READY)
 	$(PY) -m ruff check

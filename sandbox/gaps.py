@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from moto.apigateway.models import APIGatewayBackend
+from moto.awslambda.models import LambdaBackend
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.core.utils import unix_time_millis
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus
@@ -31,6 +33,9 @@ def close_gaps(
         _patch(Message, "delay", _sqs_delay(clock)),
         _patch(CloudWatchBackend, "set_alarm_state", _alarm_events(clock, region, publish)),
         _patch(ELBv2Backend, "describe_target_health", _target_health(target_states)),
+        _patch(LambdaBackend, "list_event_source_mappings", _mapping_names()),
+        _patch(APIGatewayBackend, "import_rest_api", _api_document(APIGatewayBackend.import_rest_api, 0)),
+        _patch(APIGatewayBackend, "put_rest_api", _api_document(APIGatewayBackend.put_rest_api, 1)),
     ]
 
     def restore() -> None:
@@ -95,6 +100,30 @@ def _target_health(target_states: Callable[[str], list[dict[str, Any]]]) -> Call
         ]
 
     return describe_target_health
+
+
+def _mapping_names() -> Callable[..., Any]:
+    plain = LambdaBackend.list_event_source_mappings
+
+    def list_event_source_mappings(self: LambdaBackend, event_source_arn: str, function_name: str) -> list[Any]:
+        found = plain(self, event_source_arn, "")
+        wanted = (function_name or "").rsplit(":", 1)[-1]
+        return [mapping for mapping in found if not wanted or mapping.function_name.rsplit(":", 1)[-1] == wanted]
+
+    return list_event_source_mappings
+
+
+def _api_document(plain: Callable[..., Any], position: int) -> Callable[..., Any]:
+    """Rewrite the head of the document that stands at this place of the arguments."""
+
+    def taken(self: APIGatewayBackend, *arguments: Any, **more: Any) -> Any:
+        document = more["api_doc"] if "api_doc" in more else arguments[position]
+        if document.pop("swagger", None):
+            document["openapi"] = "3.0.0"
+        document["info"].setdefault("description", "")
+        return plain(self, *arguments, **more)
+
+    return taken
 
 
 def _stamp(now: datetime) -> str:

@@ -50,6 +50,7 @@ class Ground:
         self._table()
         sqs = self.client("sqs")
         sqs.create_queue(QueueName=self.queue, Attributes={"VisibilityTimeout": "60"})
+        sqs.create_queue(QueueName=f"xai-ops-{self.fleet.environment}-dead")
         secrets = self.client("secretsmanager")
         secrets.create_secret(Name=self.fleet.tickets.token_secret, SecretString=json.dumps({"token": TOKEN}))
         ecr, cloudwatch = self.client("ecr"), self.client("cloudwatch")
@@ -90,7 +91,9 @@ class Ground:
                 }
             ],
         )
-        dynamodb.update_time_to_live(TableName=self.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
+        dynamodb.update_time_to_live(
+            TableName=self.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
+        )
 
     @staticmethod
     def _alarm(cloudwatch: Any, name: str) -> None:

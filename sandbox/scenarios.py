@@ -429,7 +429,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(name="metrics-denied", tells="CloudWatch denies us", ends=H, reasons=("not_measured",), during=denied_metrics,
                  tickets=1, checks=(not_quarantined,)),
         Scenario(name="breaker-first", tells="our Lambdas are down, ECS' breaker acts: agreed with", ends=R,
-                 reasons=("circuit_breaker",), faults=("die-after=4",), during=lambdas_off, tickets=1,
+                 reasons=("circuit_breaker",), faults=("die-after=4@node-1",), during=lambdas_off, tickets=1,
                  checks=(breaker_acted, updates(1))),
         Scenario(name="alarm-in-bake", tells="an alarm of the node fires", ends=R, reasons=("alarm",), during=alarm_in_bake, tickets=1),
         Scenario(name="second-wave", tells="the second wave fails: the first goes back too", ends=R,

@@ -135,7 +135,7 @@ def _begin_bake(rollout: Rollout, findings: tuple[Finding, ...], now: datetime) 
 def _baked(rollout: Rollout, wave: tuple[Step, ...], group: Group, now: datetime) -> bool:
     if rollout.bake_since is None:
         return False
-    if (now - rollout.bake_since).total_seconds() < group.limits.bake_seconds:
+    if rollout.watched_since(rollout.bake_since, now) < group.limits.bake_seconds:
         return False
     judged_by_blocks = (s for s in wave if s.bake_height is not None and s.height is not None)
     return all((s.height or 0) - (s.bake_height or 0) >= group.limits.bake_blocks for s in judged_by_blocks)
@@ -154,13 +154,13 @@ def _deadline(rollout: Rollout, seen: Snapshot, group: Group, now: datetime, fin
 
 
 def _overdue(rollout: Rollout, group: Group, now: datetime) -> bool:
-    return (now - (rollout.wave_since or now)).total_seconds() > group.limits.deadline_seconds
+    return rollout.watched_since(rollout.wave_since, now) > group.limits.deadline_seconds
 
 
 def _blind(rollout: Rollout, seen: Snapshot, group: Group, now: datetime) -> Decision:
     """ECS cannot be read: nothing is judged, nothing is changed, and after the deadline a person is told."""
     since = rollout.rollback_since if rollout.phase is Phase.ROLLING_BACK else rollout.wave_since
-    if (now - (since or now)).total_seconds() <= group.limits.deadline_seconds:
+    if rollout.watched_since(since, now) <= group.limits.deadline_seconds:
         return stay(rollout, BLIND_POLL_SECONDS)
     parts = ", ".join(f"{part}: {why}" for part, why in seen.unmeasured.items())
     grade = Grade.P1 if rollout.phase is Phase.ROLLING_BACK else Grade.P2

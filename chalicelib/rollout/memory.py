@@ -13,15 +13,27 @@ from chalicelib.fleet.model import Group, Limits
 from chalicelib.health.death import Cause, cause_of_death
 from chalicelib.health.judge import needed_answers, settled_height
 from chalicelib.health.model import Answer, Baseline, Endpoint, Reading
-from chalicelib.rollout.model import Rollout, Snapshot, Step, Task
+from chalicelib.rollout.model import OWNING, Rollout, Snapshot, Step, Task
+
+BLACKOUT_SECONDS = 300.0  # no tick for longer than this, while work is open, means that ours were down
 
 
 def remember(rollout: Rollout, seen: Snapshot, group: Group, now: datetime) -> Rollout:
     """Fold a snapshot into the record."""
+    rollout = _resumed(rollout, now)
     steps = tuple(_remember_step(step, seen, group, now) for step in rollout.steps)
     # An alarm that was in ALARM at the start counts again once it was seen otherwise.
     alarms = {**seen.alarms, **{n: s if s != "ALARM" else seen.alarms.get(n, s) for n, s in rollout.alarms.items()}}
     return replace(rollout, steps=steps, alarms=alarms if rollout.touched or rollout.alarms else dict(seen.alarms))
+
+
+def _resumed(rollout: Rollout, now: datetime) -> Rollout:
+    """Note when nobody looked for a while: deadlines and bakes count from here."""
+    last = rollout.watched_at
+    busy = rollout.phase in OWNING
+    if busy and last is not None and (now - last).total_seconds() > BLACKOUT_SECONDS:
+        return replace(rollout, watched_at=now, resumed_at=now)
+    return replace(rollout, watched_at=now)
 
 
 def pointed(step: Step, **changes: object) -> Step:

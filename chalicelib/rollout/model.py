@@ -131,8 +131,15 @@ class Rollout:
     evidence: tuple[Finding, ...] = ()
     log: str = ""  # tail of the log that explains the evidence
     returns: Mapping[str, str] = field(default_factory=dict)  # service -> promoted revision, for Origin.RETURN
+    watched_at: datetime | None = None  # last tick that looked
+    resumed_at: datetime | None = None  # when ticks came back after nobody had looked for a while
     waiting_since: datetime | None = None  # since when something that must not last for ever keeps it waiting
     timeline: tuple[tuple[datetime, str], ...] = ()
+
+    def watched_since(self, since: datetime | None, now: datetime) -> float:
+        """Seconds for which ticks have watched since a moment: time in which our Lambdas were down is nobody's fault."""
+        moments = [moment for moment in (since, self.resumed_at) if moment is not None]
+        return (now - max(moments)).total_seconds() if since is not None else 0.0
 
     @property
     def touched(self) -> tuple[Step, ...]:

@@ -121,9 +121,9 @@ def _await(
     running = [step.running_at for step in batch if step.running_at]
     healing = group.limits.sync_allowance_seconds + group.limits.start_period_seconds
     bad = of_standing(findings, Standing.BAD)
-    if bad and len(running) == len(batch) and (now - max(running)).total_seconds() > healing:
+    if bad and len(running) == len(batch) and rollout.watched_since(max(running), now) > healing:
         return _fails(rollout, bad, findings, now)
-    if (now - since).total_seconds() > group.limits.deadline_seconds:
+    if rollout.watched_since(since, now) > group.limits.deadline_seconds:
         return _fails(rollout, tuple(f for f in findings if f.standing is not Standing.GOOD), findings, now)
     return stay(rollout, RESTORE_POLL_SECONDS, *actions, findings=findings)
 

@@ -88,6 +88,7 @@ class Deployment:
     reason: str = ""
     failed: int = 0  # consecutive, as ECS counts
     attempts: int = 0
+    serving: int = 0  # tasks that served when last looked
     launch_at: datetime | None = None
     breaker_at: datetime | None = None
     running_since: datetime | None = None

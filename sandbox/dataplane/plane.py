@@ -6,6 +6,7 @@ Deterministic given the clock, the processes and the faults: one thread calls `s
 from __future__ import annotations
 
 import math
+import random
 import shlex
 import shutil
 import socket
@@ -28,6 +29,7 @@ from sandbox.dataplane.model import Definition, Deployment, Service, Task
 from sandbox.dataplane.process import ContainerProcess, clean_environment
 
 STEP_SECONDS = 0.02  # real
+PORTS = (12_000, 32_000)  # below the range from which Linux takes ports for outgoing connections
 SETTLED = 2  # failed target probes in a row until a target is unhealthy
 
 
@@ -354,9 +356,11 @@ class Plane:
             if ok:
                 task.health, task.probe_failures = "HEALTHY", 0
                 return
-            task.probe_failures += 1
             age = (now - task.started).total_seconds()
-            if check is not None and age >= check.get("startPeriod", 120):
+            if check is not None and task.health != "HEALTHY" and age < check.get("startPeriod", 0):
+                return  # failures while it starts do not count
+            task.probe_failures += 1
+            if check is not None:
                 limit = check.get("retries", 3)
             else:
                 limit = SETTLED if task.health == "HEALTHY" else 10**9
@@ -459,7 +463,8 @@ class Plane:
             why = f"Scaling activity initiated by (deployment {primary.id})"
             self.stop_task(task, now, code="ServiceSchedulerInitiated", reason=why)
             room += 1
-        if missing > 0 and room > 0 and (primary.launch_at is None or primary.launch_at <= now):
+        due = primary.launch_at is None or primary.launch_at <= now
+        if missing > 0 and room > 0 and due and not primary.tripped:  # a tripped breaker starts no more tasks
             self._launch(service, primary, min(missing, room), now)
         self._complete(service, primary, now)
 
@@ -493,13 +498,15 @@ class Plane:
 
     def _complete(self, service: Service, primary: Deployment, now: datetime) -> None:
         mine = self.tasks_of(primary)
-        serving = [task for task in mine if self._serves(task)]
-        if len(serving) < service.desired:
+        serving = sum(1 for task in mine if self._serves(task))
+        if serving > primary.serving:
+            primary.failed = 0  # ECS counts consecutive failures: each task that comes up resets them
+        primary.serving = serving
+        if serving < service.desired:
             primary.running_since = None
             return
         if primary.running_since is None:
             primary.running_since = now
-            primary.failed = 0  # ECS counts consecutive failures, and stops at the first task that runs
         left = [task for d in service.deployments if d is not primary for task in self.tasks_of(d)]
         wait = t.COMPLETE_ROLLBACK_SECONDS if primary.by_breaker else t.COMPLETE_SECONDS
         if service.desired == 0:
@@ -555,9 +562,15 @@ class Plane:
 
 def free_port() -> int:
     """A port of this machine that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for _ in range(1000):
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port between {} and {}".format(*PORTS))
 
 
 def _tarpit() -> socket.socket:

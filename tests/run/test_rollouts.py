@@ -515,3 +515,14 @@ def test_changed_configuration_rolls_through_the_same_waves() -> None:
         running = stage.ecs.revisions[stage.ecs.services[name].primary.revision].definition
         assert running["containerDefinitions"][0]["environment"] == [{"name": "XAI_LOG_LEVEL", "value": "DEBUG"}]
     assert stage.digests() == [STABLE, STABLE]
+
+
+def test_time_in_which_our_lambdas_were_down_counts_for_no_deadline() -> None:
+    """Back after an hour, a healthy release is baked and promoted, not condemned for our absence."""
+    stage = Stage()
+    stage.push()
+    stage.run(until=lambda r: r.phase is Phase.SHIFTING and bool(r.touched))
+    stage.pass_time(3600)
+    stage.tick()
+    assert (r := stage.rollout()) is not None and r.phase in (Phase.SHIFTING, Phase.BAKING)
+    assert stage.run().phase is Phase.PROMOTED
