@@ -23,19 +23,22 @@ def main(argv):
         print("fence: another process holds this volume; waiting for it to end", file=sys.stderr, flush=True)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
         fcntl.flock(lock, fcntl.LOCK_EX)
-    child = None
+    child, asked = None, []
 
     def interrupt(_signal, _frame):
+        asked.append(True)
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGINT)
-        elif child is None:
-            os._exit(143)
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
+    if asked:
+        return 143
     child = subprocess.Popen(
         argv, pass_fds=(lock.fileno(),), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
+    if asked and child.poll() is None:  # asked to stop while it was being started
+        child.send_signal(signal.SIGINT)
     code = child.wait()
     return code if code >= 0 else 128 - code
 

@@ -96,12 +96,12 @@ def _amend(incident: Incident, ticket: str, tracker: Tracker) -> Incident:
 
 
 def as_worst(incident: Incident) -> Incident:
-    """The incident as its pending reports make it: every label, and the words of the first that raises the grade."""
+    """The incident as its pending reports make it: every label, and the words of the newest of the worst grade."""
     labels = tuple(
         dict.fromkeys((*incident.labels, *(label for report in incident.pending for label in report.labels)))
     )
-    worst = min(incident.pending, key=lambda report: report.grade, default=None)
-    if worst is None or incident.grade.or_worse(worst.grade) is incident.grade:
+    worst = min(reversed(incident.pending), key=lambda report: report.grade, default=None)
+    if worst is None or worst.grade > incident.grade:
         return replace(incident, labels=labels)
     return replace(incident, labels=labels, grade=worst.grade, kind=worst.kind, title=worst.title)
 

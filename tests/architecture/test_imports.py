@@ -13,7 +13,22 @@ import pytest
 from tests.architecture.source import ROOT, imports, is_in, modules, name_of, tree
 
 PURE = frozenset(
-    {"death", "decide", "findings", "judge", "memory", "phases", "plan", "preflight", "render", "revision", "way_back"}
+    {
+        "death",
+        "decide",
+        "findings",
+        "judge",
+        "memory",
+        "phases",
+        "plan",
+        "preflight",
+        "render",
+        "revision",
+        "settle",
+        "start",
+        "way_back",
+        "words",
+    }
 )
 IMPURE = (
     "boto3", "botocore", "chalice", "http", "logging", "os", "pydantic", "random", "requests", "secrets", "socket",

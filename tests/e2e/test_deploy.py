@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
     """A copy of what is deployed, so that chalice's records stay out of the checkout."""
     for name in ("chalicelib", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / ".chalice", tmp_path / ".chalice", ignore=shutil.ignore_patterns("deploy*"))
+    shutil.copytree(ROOT / ".chalice", tmp_path / ".chalice", ignore=shutil.ignore_patterns("deployed", "deployments"))
     for name in ("app.py", "requirements.txt", "requirements-vendor.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

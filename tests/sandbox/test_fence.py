@@ -182,10 +182,9 @@ def test_lock_survives_the_wrapper_as_long_as_its_child_lives(volume: Volume) ->
 
 def test_waiting_fence_ends_by_term(volume: Volume) -> None:
     """A task that is stopped before its turn goes at once, with TERM's exit code."""
-    volume.start("sleep", "60")
-    second = None
-    while second is None or "waiting" not in first_line(second):
-        second = volume.start("sleep", "60")
+    child_of(volume.start("sleep", "60"))
+    second = volume.start("sleep", "60")
+    assert "waiting" in first_line(second)
     second.terminate()
     assert second.wait(timeout=10) == 143
 
