@@ -20,8 +20,8 @@ def main(argv):
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        print("fence: another process holds this volume; waiting for it to end", file=sys.stderr, flush=True)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+        print("fence: another process holds this volume; waiting for it to end", file=sys.stderr, flush=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
     child, asked = None, []
 

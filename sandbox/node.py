@@ -458,6 +458,8 @@ def main() -> int:
         print('Traceback (most recent call last):\n  File "/app/src/xai/core/node.py", line 12, in <module>\n'
               "ModuleNotFoundError: No module named 'xai.core.wallets'", file=sys.stderr, flush=True)  # fmt: skip
         return 1
+    done = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: done.set())  # from here on a stop is clean, also of a node that starts
     node = Node(arguments, faults)
     try:
         node.prepare()
@@ -465,15 +467,13 @@ def main() -> int:
         print(f"Blockchain data integrity check failed: {error}", file=sys.stderr, flush=True)
         return 1
     if "slow-start" in faults:
-        time.sleep(float(faults["slow-start"]) / SCALE)
+        done.wait(float(faults["slow-start"]) / SCALE)
     Handler.node = node
     server = Server((arguments.host, arguments.port), Handler)
     print(f"{arguments.name} listens on {arguments.port}, height {len(node.chain.blocks)}", flush=True)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.5}, daemon=True).start()
     worker = threading.Thread(target=node.work, daemon=True)
     worker.start()
-    done = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: done.set())
     while not done.wait(0.2):
         pass
     node.stop.set()

@@ -415,6 +415,7 @@ class EcsApi:
 
 def _definition_json(definition: Definition) -> Body:
     return {
+        "volumes": [], "placementConstraints": [],  # ECS shows them even if nobody set them
         **definition.raw, "taskDefinitionArn": definition.arn, "revision": definition.revision,
         "status": definition.status, "registeredAt": definition.registered.timestamp(),
         "compatibilities": ["EC2"], "requiresAttributes": [],

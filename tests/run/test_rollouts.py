@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.errors import AwsUnavailableError, DeniedError, ThrottledError
+from chalicelib.errors import AwsUnavailableError, DeniedError, MisconfiguredError, ThrottledError
 from chalicelib.health.model import Answer, Endpoint
 from chalicelib.incident.model import Grade
 from chalicelib.rollout.model import Origin, Phase, Word
@@ -525,4 +525,64 @@ def test_time_in_which_our_lambdas_were_down_counts_for_no_deadline() -> None:
     stage.pass_time(3600)
     stage.tick()
     assert (r := stage.rollout()) is not None and r.phase in (Phase.SHIFTING, Phase.BAKING)
+    assert stage.run().phase is Phase.PROMOTED
+
+
+def test_inactive_stable_revision_refuses() -> None:
+    """ECS would not return to a deregistered revision, so nothing starts."""
+    stage = Stage()
+    stage.ecs.revisions[stage.stable()[stage.names[1]].revision].definition["status"] = "INACTIVE"
+    stage.push()
+    rollout = stage.run()
+    assert (rollout.phase, rollout.reason) == (Phase.REJECTED, "way_back")
+
+
+def test_tag_that_moved_on_refuses() -> None:
+    """The event's digest is pinned; a tag that points elsewhere by now has its own push."""
+    stage = Stage()
+    stage.ecr.tags[REPOSITORY, "2.1.0"] = NEWER
+    stage.push()
+    rollout = stage.run()
+    assert (rollout.phase, rollout.reason) == (Phase.REJECTED, "tag_moved")
+
+
+def test_missing_image_refuses() -> None:
+    """Long before ECS would find out."""
+    stage = Stage()
+    stage.ecr.remove(REPOSITORY, TARGET)
+    stage.push()
+    rollout = stage.run()
+    assert (rollout.phase, rollout.reason) == (Phase.REJECTED, "image_missing")
+
+
+def test_change_that_ecs_refuses_is_held_with_its_words() -> None:
+    """As with five active deployments: repeating it would not help, a person must look."""
+    stage = Stage()
+    stage.push()
+    stage.calls.fail("ecs.point", MisconfiguredError("5 active deployments exist, unable to create new deployment"))
+    rollout = stage.run()
+    assert (rollout.phase, rollout.reason) == (Phase.HELD, "action_refused")
+    assert "5 active deployments" in rollout.why
+
+
+def test_service_scaled_to_zero_waits() -> None:
+    """A rollout of nothing would succeed and prove nothing."""
+    stage = Stage()
+    stage.ecs.services[stage.names[0]].desired = 0
+    stage.ecs.settle()
+    for task in stage.ecs.running(stage.names[0]):
+        stage.ecs.stop(task.arn, "scaled in")
+    stage.push()
+    assert (r := stage.rollout()) is not None and (r.phase, r.reason) == (Phase.WAITING, "unsteady")
+
+
+def test_capacity_missing_for_the_smoke_waits_and_then_goes_on() -> None:
+    """RESOURCE:* says nothing about the image."""
+    stage = Stage()
+    stage.ecs.no_room = True
+    stage.push()
+    stage.pass_time(60)
+    stage.tick()
+    assert (r := stage.rollout()) is not None and r.phase is Phase.SMOKING
+    stage.ecs.no_room = False
     assert stage.run().phase is Phase.PROMOTED

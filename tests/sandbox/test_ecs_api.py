@@ -59,7 +59,9 @@ def test_task_definitions_parse_and_keep_every_field(ecs: Any) -> None:
         "name": "app", "image": "app:v1", "memory": 64, "stopTimeout": 120, "entryPoint": ["python3"],
         "ulimits": [{"name": "nofile", "softLimit": 1, "hardLimit": 2}], "secrets": [{"name": "A", "valueFrom": "arn"}],
     }  # fmt: skip
-    first = ecs.register_task_definition(family="f", containerDefinitions=[container], tags=[{"key": "a", "value": "1"}])
+    first = ecs.register_task_definition(
+        family="f", containerDefinitions=[container], tags=[{"key": "a", "value": "1"}]
+    )
     second = ecs.register_task_definition(family="f", containerDefinitions=[container])["taskDefinition"]
     shown = ecs.describe_task_definition(taskDefinition="f:1", include=["TAGS"])
     assert shown["taskDefinition"]["containerDefinitions"] == [container]
@@ -144,7 +146,11 @@ def test_tasks_parse(stage: Stage, ecs: Any) -> None:
     ecs.stop_task(cluster=CLUSTER, task=task["taskArn"], reason="enough")
     stage.run(2)
     stopped = ecs.describe_tasks(cluster=CLUSTER, tasks=[task["taskArn"]])["tasks"][0]
-    assert (stopped["lastStatus"], stopped["stopCode"], stopped["stoppedReason"]) == ("STOPPED", "UserInitiated", "enough")
+    assert (stopped["lastStatus"], stopped["stopCode"], stopped["stoppedReason"]) == (
+        "STOPPED",
+        "UserInitiated",
+        "enough",
+    )
     assert stopped["containers"][0]["exitCode"] == 143
     assert ecs.list_tasks(cluster=CLUSTER, desiredStatus="STOPPED")["taskArns"] == [task["taskArn"]]
 
