@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+from markdown_it import MarkdownIt
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 TOKEN = "sandbox-token"
@@ -152,9 +153,14 @@ class Tracker:
         issue = self.issues[number - 1]
         labels = "".join(f'<span class="label">{html.escape(x["name"])}</span>' for x in issue["labels"])
         parts = [issue["body"] or "", *(c["body"] for c in self.comments[number])]
-        articles = "".join(f"<article><pre>{html.escape(part)}</pre></article>" for part in parts)
+        articles = "".join(f"<article>{shown(part)}</article>" for part in parts)
         body = f"<h1>#{number} {html.escape(issue['title'])}</h1><p>{issue['state']} {labels}</p>{articles}"
         return 200, PAGE.format(title=html.escape(issue["title"]), body=body), kind
+
+
+def shown(markdown: str) -> str:
+    """Markdown as HTML, as GitHub shows it: raw HTML in it stays text, and our markers are hidden."""
+    return str(MarkdownIt("commonmark", {"html": False}).render(re.sub(r"<!--.*?-->", "", markdown)))
 
 
 class _Quiet(WSGIRequestHandler):

@@ -160,9 +160,10 @@ def _with_steps(desk: Desk, room: Room, group: Group) -> Desk:
             continue
         runs = {name: view.primary.revision for name, view in views.items() if view.primary}
         steps = steps_of(rollout, group, desk.state, runs, templates)
-        line = (rollout.requested_at, f"plan: {'; '.join(', '.join(w) for w in plan_waves(group).waves)}")
-        notes = tuple((rollout.requested_at, note) for note in plan_waves(group).notes)
-        desk = desk.put(replace(rollout, steps=steps, timeline=(*rollout.timeline, line, *notes)))
+        plan, at = plan_waves(group), rollout.since or rollout.requested_at
+        order = "; ".join(", ".join(wave) for wave in plan.waves)
+        lines = ((at, f"plan: {order}"), *((at, note) for note in plan.notes))
+        desk = desk.put(replace(rollout, steps=steps, timeline=(*rollout.timeline, *lines)))
     return desk
 
 
