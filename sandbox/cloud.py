@@ -34,7 +34,7 @@ _ERRORS = {
 Answer = tuple[int, bytes, str, dict[str, str]]
 
 
-class LostAnswerError(Exception):
+class LostAnswerError(ConnectionError):
     """Raised in the request handler's thread to close the connection without an answer."""
 
 
@@ -153,12 +153,9 @@ class _Quiet(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
         """Say nothing."""
 
-    def run_wsgi(self) -> None:
-        """Run the application."""
-        try:
-            super().run_wsgi()
-        except LostAnswerError:
-            self.close_connection = True
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+        """Close it: a client that waits for more would wait for its time-out."""
+        self.close_connection = True
 
 
 def identify(environ: dict[str, Any], body: bytes) -> tuple[str, str]:

@@ -434,6 +434,9 @@ def parse_faults(texts: "list[str]", node: str) -> dict[str, Any]:
             raise ValueError(
                 f"unknown fault {name!r}; there are: " + "; ".join(f"{k} ({v})" for k, v in FAULTS.items())
             )
+        wants = FAULTS[name].split(maxsplit=1)[0].strip(":")
+        if wants in ("SECONDS", "HEIGHT", "N") and not value.isdigit():
+            raise ValueError(f"fault {name} is {name}={wants}, a whole number; not {text!r}")
         if node.endswith(only):
             faults[name] = value
     return faults

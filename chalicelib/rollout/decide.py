@@ -56,7 +56,7 @@ def decide(
         return smoke(rollout, seen, state, group, now)
     if rollout.phase is Phase.HELD:
         lone = seen.smoke if seen.smoke and seen.smoke.desired != "STOPPED" else None
-        return stay(rollout, None, *((StopSmoke(task=lone.arn),) if lone else ()))
+        return stay(rollout, BLIND_POLL_SECONDS, StopSmoke(task=lone.arn)) if lone else stay(rollout, None)
     if "services" in seen.unmeasured or "tasks" in seen.unmeasured:
         return _blind(rollout, seen, group, now)
     if rollout.phase is Phase.ROLLING_BACK:

@@ -193,18 +193,14 @@ def _decide_all(desk: Desk, room: Room, group: Group, now: datetime) -> tuple[Gr
     ended = decisions[0].rollout if decisions else None
     if ended is not None and ended.phase is Phase.SUPERSEDED and len(decisions) > 1:
         decisions[1] = replace(decisions[1], rollout=inherit(decisions[1].rollout, ended))
-    if ended is not None and ended.phase is Phase.PROMOTED and len(decisions) > 1:
-        decisions[1] = replace(decisions[1], rollout=_on_new_stable(decisions[1].rollout, state, ended))
+    elif ended is not None and not ended.open and len(decisions) > 1:
+        decisions[1] = replace(decisions[1], rollout=_afresh(decisions[1].rollout, state))
     return state, decisions
 
 
-def _on_new_stable(waiting: Rollout, state: GroupState, promoted: Rollout) -> Rollout:
-    """A rollout that waited behind one that was promoted starts from what that one made stable."""
-    runs = {step.service: step.target for step in promoted.steps}
-    steps = tuple(
-        replace(s, stable=state.stable.get(s.service), start=runs.get(s.service) or s.start, baseline=None)
-        for s in waiting.steps
-    )
+def _afresh(waiting: Rollout, state: GroupState) -> Rollout:
+    """A rollout whose turn it is now forgets what it saw of the one before it: only stable may teach a baseline."""
+    steps = tuple(replace(s, stable=state.stable.get(s.service), baseline=None, highest=None) for s in waiting.steps)
     return replace(waiting, steps=steps)
 
 

@@ -31,6 +31,7 @@ from chalicelib.rollout.model import (
 from chalicelib.rollout.phases import enter, hold, stay
 from chalicelib.rollout.plan import Plan, plan_waves
 from chalicelib.rollout.preflight import Objection, Ruling, preflight
+from chalicelib.rollout.way_back import begin_way_back
 
 WAIT_SECONDS = 30.0  # between two looks at a reason to wait
 SMOKE_POLL_SECONDS = 2.0
@@ -59,16 +60,20 @@ def admit(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now
     """Carry out preflight's ruling on a rollout that has not begun."""
     objection = preflight(rollout, seen, state, group, now)
     if objection is not None:
-        return _object(rollout, objection, group, now)
+        return _object(rollout, objection, seen, group, now)
     if rollout.smoked or rollout.origin is Origin.RETURN:
-        return _begin(rollout, state, group, now)
+        return _begin(rollout, seen, state, group, now)
     smoking = enter(rollout, Phase.SMOKING, "smoking", "the image runs alone, on scratch storage", now)
-    smoking = replace(smoking, alarms=dict(seen.alarms) or smoking.alarms)
+    smoking = replace(smoking, alarms=dict(seen.alarms) or smoking.alarms, waiting_since=None)
     return Decision(rollout=smoking, actions=_start_smoke(smoking, state), wake_in=SMOKE_POLL_SECONDS)
 
 
-def _object(rollout: Rollout, objection: Objection, group: Group, now: datetime) -> Decision:
+def _object(rollout: Rollout, objection: Objection, seen: Snapshot, group: Group, now: datetime) -> Decision:
     match objection.ruling:
+        case Ruling.REFUSE if (
+            rollout.touched
+        ):  # it owns what a superseded rollout left behind: that must not stay split
+            return begin_way_back(rollout, objection.reason, objection.why, seen, now)
         case Ruling.REFUSE:
             rejected = enter(rollout, Phase.REJECTED, objection.reason, objection.why, now)
             return Decision(rollout=rejected, report=True, grade=Grade.P3)
@@ -91,7 +96,7 @@ def _patience(objection: Objection) -> float:
     return 10.0 if objection.spoils else WAIT_SECONDS
 
 
-def _begin(rollout: Rollout, state: GroupState, group: Group, now: datetime) -> Decision:
+def _begin(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
     """Let the first wave move, once it is this rollout's turn and every node's baseline is known."""
     if state.active != rollout.id:
         waiting = enter(rollout, Phase.WAITING, "queued", "smoked; waits for the active rollout's wave to end", now)
@@ -107,7 +112,15 @@ def _begin(rollout: Rollout, state: GroupState, group: Group, now: datetime) -> 
     plan: Plan = plan_waves(group)
     first = enter(rollout, Phase.SHIFTING, "wave", f"wave 1 of {len(plan.waves)}: {', '.join(plan.waves[0])}", now)
     keep = _keeps(rollout, state) if rollout.origin is Origin.RETURN else ()
-    return Decision(rollout=replace(first, wave=0, wave_since=now), actions=keep, wake_in=0.0)
+    steps = tuple(_from_here(step, seen) for step in first.steps)
+    return Decision(rollout=replace(first, wave=0, wave_since=now, steps=steps), actions=keep, wake_in=0.0)
+
+
+def _from_here(step: Step, seen: Snapshot) -> Step:
+    """A rollout that waited starts from what runs now, not from what ran when it was asked for."""
+    view = seen.services.get(step.service)
+    primary = view.primary if view else None
+    return replace(step, start=primary.revision) if primary is not None else step
 
 
 def _keeps(rollout: Rollout, state: GroupState) -> tuple[Action, ...]:
@@ -128,7 +141,9 @@ def _start_smoke(rollout: Rollout, state: GroupState) -> tuple[Action, ...]:
 def smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
     """Wait for the first right liveness answer; stop the task whatever came out, and only then go on."""
     if rollout.smoke_result is None:
-        return _watch_smoke(rollout, seen, state, group, now)
+        decision = _watch_smoke(rollout, seen, state, group, now)
+        held = decision.rollout.phase is Phase.HELD
+        return replace(decision, wake_in=SMOKE_POLL_SECONDS) if held else decision  # a tick more, to stop the task
     task = seen.smoke
     if "tasks" in seen.unmeasured:
         return stay(rollout, 5.0)

@@ -586,3 +586,43 @@ def test_capacity_missing_for_the_smoke_waits_and_then_goes_on() -> None:
     assert (r := stage.rollout()) is not None and r.phase is Phase.SMOKING
     stage.ecs.no_room = False
     assert stage.run().phase is Phase.PROMOTED
+
+
+def test_queued_push_learns_nothing_from_the_release_before_it() -> None:
+    """The one before it lost its supply and went back; the next is judged against stable, and starts from there."""
+    stage = Stage()
+    stage.bad = dict.fromkeys(stage.names, Talk(supply=0.0))
+    stage.push()
+    stage.run(until=lambda r: r.phase is Phase.SHIFTING and bool(r.touched))
+    stage.push(NEWER, "2.2.0", later=1)
+    assert stage.run().phase is Phase.ROLLED_BACK
+    newer = stage.run(digest=NEWER)
+    assert (newer.phase, newer.reason) == (Phase.ROLLED_BACK, "supply")
+    assert stage.digests() == [STABLE, STABLE]
+
+
+def test_heir_that_is_refused_takes_back_what_it_inherited() -> None:
+    """A rollout that owns a half-moved group never just ends: the group must not stay split."""
+    stage = Stage()
+    stage.push()
+    stage.run(until=lambda r: r.phase is Phase.BAKING)
+    stage.push(NEWER, "2.2.0", later=1)
+    stage.run()
+    stage.ecr.tags[REPOSITORY, "2.2.0"] = STABLE
+    newer = stage.run(digest=NEWER)
+    assert (newer.phase, newer.reason) == (Phase.ROLLED_BACK, "tag_moved")
+    assert stage.digests() == [STABLE, STABLE]
+
+
+def test_smoke_task_of_a_held_rollout_is_stopped() -> None:
+    """Whatever happens, nothing runs on."""
+    stage = Stage()
+    stage.nodes.all.clear()
+    stage.ecs.lone_tasks_run = True
+    stage.talks = {}
+    stage.push()
+    stage.run(until=lambda r: not r.open or r.phase in (Phase.HELD, Phase.WAITING))
+    for _ in range(3):
+        stage.pass_time(20)
+        stage.tick()
+    assert all(t.status == "STOPPED" for t in stage.ecs.all_tasks.values() if t.service is None)
