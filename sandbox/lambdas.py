@@ -211,7 +211,7 @@ class Lambdas:
                     self._pool.submit(self._consume, queue, message)
 
     def _consume(self, queue: Any, message: Any) -> None:
-        header = (message.system_attributes or {}).get("AWSTraceHeader", {}).get("string_value", "")
+        header = (message.system_attributes or {}).get("AWSTraceHeader", {}).get("StringValue", "")
         hops = int(header.rsplit(":", 1)[-1] or 0) if ":" in header else 0
         if hops >= MAX_HOPS and self._tick not in self._allowed:
             self.stopped_chains += 1

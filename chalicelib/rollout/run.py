@@ -186,7 +186,9 @@ def _decide_all(desk: Desk, room: Room, group: Group, now: datetime) -> tuple[Gr
             continue
         heir = queued is not None and rollout is not queued and queued.smoked
         seen = look(rollout, desk.state, group, room.eyes, now)
-        decision = decide(rollout, seen, state, group, now, heir=heir)
+        decision = decide(
+            rollout, seen, desk.state, group, now, heir=heir
+        )  # a turn that ends now begins another next tick
         _log(rollout, decision, seen)
         state = settle(state, rollout, decision.rollout, now)
         decisions.append(decision)

@@ -360,10 +360,7 @@ class Plane:
             if check is not None and task.health != "HEALTHY" and age < check.get("startPeriod", 0):
                 return  # failures while it starts do not count
             task.probe_failures += 1
-            if check is not None:
-                limit = check.get("retries", 3)
-            else:
-                limit = SETTLED if task.health == "HEALTHY" else 10**9
+            limit = check.get("retries", 3) if check is not None else SETTLED if task.health == "HEALTHY" else 10**9
             grace = task.service.raw.get("healthCheckGracePeriodSeconds", 120) if task.service else 0
             if task.probe_failures >= limit or (check is None and age > grace + 90 and task.probe_failures >= SETTLED):
                 task.health = "UNHEALTHY"
@@ -570,7 +567,8 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise OSError("no free port between {} and {}".format(*PORTS))
+    msg = "no free port between {} and {}".format(*PORTS)
+    raise OSError(msg)
 
 
 def _tarpit() -> socket.socket:

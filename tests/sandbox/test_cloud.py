@@ -45,7 +45,11 @@ class LocalCloud:
         self.recursion: list[tuple[str, bool]] = []
         self.invoked: list[tuple[str, Any, str]] = []
         self.cloud = Cloud(
-            EcsApi(self.plane), self.images, self.faults, self._invoke, lambda name, on: self.recursion.append((name, on))
+            EcsApi(self.plane),
+            self.images,
+            self.faults,
+            self._invoke,
+            lambda name, on: self.recursion.append((name, on)),
         )
         self.cloud.start()
         requests.post(f"{self.cloud.url}/moto-api/reset", timeout=10).raise_for_status()
@@ -381,12 +385,12 @@ def test_fault_of_one_operation_ends_after_its_times(local: LocalCloud) -> None:
 def test_lost_answer_has_been_done(local: LocalCloud, service: str) -> None:
     """The connection closes without an answer, and the change stands."""
     local.faults.add("lost_answer", times=1)
+    client = local.client(service, ours=True)
+    change = {"ecs": lambda: client.create_cluster(clusterName="x"), "sqs": lambda: client.create_queue(QueueName="x")}
     with pytest.raises((ConnectionClosedError, HTTPClientError)):
-        if service == "ecs":
-            local.client("ecs", ours=True).create_cluster(clusterName="lost")
-        else:
-            local.client("sqs", ours=True).create_queue(QueueName="lost")
-    assert local.client("ecs").list_clusters()["clusterArns"] or local.client("sqs").list_queues()["QueueUrls"]
+        change[service]()
+    found = {"ecs": lambda: client.list_clusters()["clusterArns"], "sqs": lambda: client.list_queues()["QueueUrls"]}
+    assert len(found[service]()) == 1
 
 
 def test_only_our_handlers_calls_are_counted(local: LocalCloud) -> None:
