@@ -153,7 +153,5 @@ def test_idle_cold_start_imports_nothing_heavy() -> None:
     """Importing app loads neither the fleet's model nor AWS nor the logger: each is paid when it is first needed."""
     heavy = ("aws_lambda_powertools", "aws_xray_sdk", "boto3", "botocore", "pydantic", "requests", "urllib3", "yaml")
     code = f"import json, sys, app; print(json.dumps([name for name in {heavy!r} if name in sys.modules]))"
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert json.loads(done.stdout) == []

@@ -208,8 +208,9 @@ def test_closed_gaps_open_again(aws: Aws) -> None:
     """Undoing leaves moto as it was."""
     close_gaps(ScaledClock(SCALE), REGION, lambda _e: None, lambda _arn: [])()
     sqs = aws.client("sqs")
+    url = delayed_message(sqs, 10)
     with pytest.raises(AssertionError):
-        eventually(lambda url=delayed_message(sqs, 10): received(sqs, url), seconds=0.8)
+        eventually(lambda: received(sqs, url), seconds=0.8)
 
 
 def test_moto_alone_has_random_digests(aws: Aws) -> None:

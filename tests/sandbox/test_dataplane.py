@@ -1,4 +1,4 @@
-"""The data plane against what real ECS was seen to do: its timelines, its order of stopping and starting, its breaker."""
+"""The data plane against what real ECS was seen to do: timelines, order of stopping and starting, breaker."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def written(path: Path) -> int:
+    """The number that a container writes into a file."""
+    return int(eventually(lambda: path.exists() and path.read_text()))
 
 
 # ---------------------------------------------------------------------------------------------- recorded timelines
@@ -107,6 +112,7 @@ def test_stop_before_start_begins_the_new_task_while_the_old_is_stopping(stage: 
     """0/100 is no fence: the replacement starts inside the old container's stopTimeout."""
     stage.steady("stubborn", configuration=STOPS_FIRST, container={"stopTimeout": 120})
     old = stage.tasks()[0]
+    written(old.data_dir / "child")  # from now on it ignores TERM
     stage.update("v2")
     stage.run(40)
     new = next(task for task in stage.tasks() if task is not old)
@@ -140,7 +146,7 @@ def test_stopped_task_is_asked_and_killed_after_its_timeout(stage: Stage) -> Non
     """TERM at once, KILL to the whole group after stopTimeout, exit code 137."""
     service = stage.steady("stubborn", container={"stopTimeout": 50})
     task = stage.tasks()[0]
-    child = int(eventually((task.data_dir / "child").read_text))
+    child = written(task.data_dir / "child")
     stage.call("UpdateService", service=service.name, desiredCount=0)
     stage.run(49)
     assert (task.status, alive(child)) == ("STOPPING", True)
@@ -156,7 +162,7 @@ def test_children_of_an_exited_container_die_with_it(tmp_path: Path) -> None:
         stage.service("leaves", container={"environment": [{"name": "SHARED", "value": str(tmp_path)}]})
         stage.run(20)
         task = stage.tasks()[0]
-        child = int(eventually((tmp_path / "child").read_text))
+        child = written(tmp_path / "child")
         (task.data_dir / "end").touch()
         process = task.process
         assert process is not None
@@ -350,14 +356,15 @@ def test_person_that_stops_a_task_counts_as_no_failure(stage: Stage) -> None:
 
 
 def test_container_sees_its_environment_and_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PATH, HOME and LANG are inherited, the container's own and the sandbox's are added; the data folder is its own."""
+    """PATH, HOME and LANG are inherited, the container's own and the sandbox's are added."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ours")
     lines: list[str] = []
     with staged(tmp_path, shows=("sh", "-c", "env; pwd; exec sleep 600")) as stage:
         stage.plane.write_log = lambda _group, _stream, fresh: lines.extend(fresh)
         log = {"logDriver": "awslogs", "options": {"awslogs-group": "/x", "awslogs-stream-prefix": "app"}}
         stage.service("shows", container={
-            "logConfiguration": log, "portMappings": [{"containerPort": 80}], "environment": [{"name": "A", "value": "1"}],
+            "logConfiguration": log, "portMappings": [{"containerPort": 80}],
+            "environment": [{"name": "A", "value": "1"}],
         })  # fmt: skip
         stage.run(20)
         task = stage.tasks()[0]
@@ -387,8 +394,8 @@ def test_interrupt_works_in_a_container(tmp_path: Path) -> None:
     """SIGINT is not inherited as ignored: the node stops by it."""
     with staged(tmp_path, v1=("sh", "-c", "kill -INT $$; sleep 600")) as stage:
         stage.service()
-        stage.run(20)
-        process = stage.tasks()[0].process
+        stage.run(18)
+        process = next(iter(stage.plane.tasks.values())).process
         assert process is not None
         eventually(lambda: process.exit_code() == 130)
 

@@ -33,7 +33,7 @@ class Volume:
     def start(self, *argv: str, fenced: bool = True) -> Process:
         """Start a command as ECS does: the fence as entry point, its text as an argument."""
         entry = [sys.executable, "-c", FENCE.read_text()] if fenced else []
-        process = subprocess.Popen(  # noqa: S603 - our own programs
+        process = subprocess.Popen(
             [*entry, *argv], env={**os.environ, **FAST, "XAI_DATA_DIR": str(self.folder)}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip

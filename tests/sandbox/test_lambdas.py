@@ -1,4 +1,4 @@
-"""Lambda's delivery in the sandbox: retries, dead letters, recursion and schedules, with a Chalice app of a few lines."""
+"""Lambda's delivery in the sandbox: retries, dead letters, recursion, schedules; with a Chalice app of a few lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVENT = envelope("aws.ecr", "ECR Image Action", {"a": 1}, [], REGION, datetime(2
 
 
 def tiny_app() -> Any:
-    """An app with one function of each kind; `seen` is what they were called with, `on_tick` and `on_event` what they do."""
+    """An app with one function of each kind; `seen` is what they were called with, the others what they do."""
     app = Chalice(app_name="tiny")
     module: Any = ModuleType("tiny")
     module.app, module.seen, module.on_tick, module.on_event = app, [], lambda _body: None, lambda: None

@@ -31,7 +31,7 @@ class Running:
     def __init__(self, folder: Path, name: str, port: int, peers: list[int], faults: tuple[str, ...]) -> None:
         """Start it; it may not listen yet."""
         self.folder, self.url = folder, f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(  # noqa: S603 - our own programs
+        self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "sandbox.node", "--port", str(port), "--data-dir", str(folder), "--name", name,
                 "--peers", " ".join(f"http://127.0.0.1:{peer}" for peer in peers),
