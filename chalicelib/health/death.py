@@ -26,7 +26,7 @@ class Cause(StrEnum):
 _PLATFORM = re.compile(
     r"RESOURCE:|AGENT|no container instance|[Cc]apacity is unavailable|network interface provisioning|"
     r"InternalError|ServerException|i/o timeout|toomanyrequests|context deadline exceeded|connection (refused|reset)|"
-    r"Timeout waiting|EBS|attachment",
+    r"Timeout waiting|EBS|attachment|connection issue|no space left on device|DockerTimeoutError",
 )
 # Reasons that the next try cannot change.
 _CERTAIN = re.compile(

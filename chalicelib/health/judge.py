@@ -36,18 +36,26 @@ class Node:
     may_pause: bool  # within the announced finality pause
 
 
-def judge_tasks(service: str, dead: Sequence[Task], *, desired: int, limits: Limits, damage: Sequence[str]) -> Finding:
-    """Judge tasks that died on the revision under judgement. `dead` are all of them so far: our own count."""
+def judge_tasks(
+    service: str, dead: Sequence[Task], *, desired: int, limits: Limits, damage: Sequence[str], known: Sequence[str] = ()
+) -> Finding:
+    """Judge tasks that died on the revision under judgement.
+
+    `known` are the ARNs of those that died of the version so far: our own count, because ECS forgets them within hours
+    and its own count starts anew. Up to the limit they are not held against the release, as long as others run.
+    """
     fatal = [task for task in dead if cause_of_death(task, damage) is Cause.VERSION]
     torn = [task for task in dead if cause_of_death(task, damage) is Cause.DATA]
     if torn:
         return _finding("data_damaged", service, Standing.DAMAGED, f"refuses its own data: {epitaph(torn[-1])}")
-    if not fatal:
+    count = len({*known, *(task.arn for task in fatal)})
+    if count == 0:
         return _finding("tasks_died", service, Standing.GOOD, "no task died of the version")
     allowed = 0 if desired <= 1 else limits.max_failed_tasks
     certain = any(is_certain(task) for task in fatal)
-    text = f"{len(fatal)} task(s) died of the version (limit {0 if certain else allowed}): {epitaph(fatal[-1])}"
-    return _finding("tasks_died", service, Standing.BAD if certain or len(fatal) > allowed else Standing.NOT_YET, text)
+    last = epitaph(fatal[-1]) if fatal else "ECS does not show them any more"
+    text = f"{count} task(s) died of the version (limit {0 if certain else allowed}): {last}"
+    return _finding("tasks_died", service, Standing.BAD if certain or count > allowed else Standing.GOOD, text)
 
 
 def judge_counts(view: ServiceView, revision: str) -> Finding:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from chalicelib.fleet.model import Group
-from chalicelib.rollout.look import smoke_mark
 from chalicelib.rollout.model import (
     Action,
     KeepImage,
@@ -65,7 +64,7 @@ def _run_smoke(action: RunSmoke, rollout: Rollout, group: Group, hands: Hands) -
     definition = smoke_definition(template.definition, container=group.container, image=image, smoke=group.smoke)
     tags = {ROLLOUT_TAG: rollout.id, DIGEST_TAG: _tag_value(action.digest)}
     revision = hands.deployer.register_once(definition, tags, mark=rollout.id)
-    return hands.deployer.run_alone(revision, like=action.service, started_by=smoke_mark(rollout))
+    return hands.deployer.run_alone(revision, like=action.service, started_by=rollout.smoke_mark)
 
 
 def _register(action: RegisterTarget, rollout: Rollout, group: Group, hands: Hands) -> str:

@@ -22,6 +22,7 @@ from chalicelib.rollout.findings import judge_step
 from chalicelib.rollout.memory import pointed, remember
 from chalicelib.rollout.model import (
     IDLE,
+    SMOKE_MARK,
     TERMINAL,
     Decision,
     GroupState,
@@ -50,6 +51,21 @@ def decide(
     rollout = remember(rollout, seen, group, now)
     if rollout.phase in TERMINAL:
         return stay(rollout, None)
+    decision = _by_phase(rollout, seen, state, group, now, heir=heir)
+    strays = _strays(rollout, seen)
+    return replace(decision, actions=(*strays, *decision.actions)) if strays else decision
+
+
+def _strays(rollout: Rollout, seen: Snapshot) -> tuple[StopSmoke, ...]:
+    """Smoke tasks of rollouts that this one took the place of: whatever happens, they are stopped."""
+    marks = tuple(f"{SMOKE_MARK}/{stray}/" for stray in rollout.strays)
+    left = (t for t in seen.tasks if t.started_by.startswith(marks) and t.desired != "STOPPED")
+    return tuple(StopSmoke(task=task.arn) for task in left)
+
+
+def _by_phase(
+    rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime, *, heir: bool
+) -> Decision:
     if rollout.phase in IDLE:
         return admit(rollout, seen, state, group, now)
     if rollout.phase is Phase.SMOKING:

@@ -30,6 +30,7 @@ def judge_step(rollout: Rollout, step: Step, seen: Snapshot, group: Group, now: 
             desired=view.desired,
             limits=limits,
             damage=group.damage_patterns,
+            known=step.dead if step.restored_at is None else (),
         ),
         judge_counts(view, step.expected or ""),
     ]

@@ -75,11 +75,6 @@ def look(rollout: Rollout, state: GroupState, group: Group, eyes: Eyes, now: dat
     return seen
 
 
-def smoke_mark(rollout: Rollout) -> str:
-    """The startedBy of a rollout's smoke task: it finds the task whose start was not recorded any more."""
-    return f"xai-ops-smoke/{rollout.id}/{rollout.smoke_tries}"
-
-
 def _read(gaps: dict[str, Unmeasured], part: str, call: Callable[[], T], empty: T) -> T:
     """Read one part; a part that cannot be read is a gap, not a fact."""
     try:
@@ -111,7 +106,7 @@ def _with_logs(
     seen = Snapshot(at=rollout.requested_at, tasks=tasks)
     dead = {t.arn for step in rollout.touched for t in deaths_of(step, seen, group)}
     if rollout.phase is Phase.SMOKING:
-        dead |= {t.arn for t in tasks if t.started_by == smoke_mark(rollout) and t.stopped_at is not None}
+        dead |= {t.arn for t in tasks if t.started_by == rollout.smoke_mark and t.stopped_at is not None}
     return tuple(replace(task, log=_tail(task, group, eyes, gaps)) if task.arn in dead else task for task in tasks)
 
 
@@ -210,7 +205,7 @@ def _ways_back(state: GroupState, group: Group, eyes: Eyes) -> tuple[WayBack, ..
 
 
 def _with_smoke(rollout: Rollout, seen: Snapshot, group: Group, eyes: Eyes, now: datetime) -> Snapshot:
-    mark = smoke_mark(rollout)
+    mark = rollout.smoke_mark
     task = next((t for t in seen.tasks if t.arn == rollout.smoke_task or t.started_by == mark), None)
     if task is None or task.status == "STOPPED" or task.address is None:
         return replace(seen, smoke=task)

@@ -46,15 +46,15 @@ def pointed(step: Step, **changes: object) -> Step:
 
 
 def deaths_of(step: Step, seen: Snapshot, group: Group) -> tuple[Task, ...]:
-    """Stopped tasks of the revision that a service was last pointed at, started by what this rollout did."""
-    since = step.restored_at
+    """Tasks of the revision that a service was last pointed at that stopped since; earlier ones say nothing of now."""
+    since = step.restored_at or step.shifted_at
     return tuple(
         task
         for task in seen.tasks
         if task.service == step.service
         and task.stopped_at is not None
         and task.revision == step.expected
-        and (since is None or (task.created_at is not None and task.created_at >= since))
+        and (since is None or task.stopped_at >= since)
         and cause_of_death(task, group.damage_patterns) is not Cause.OTHER
     )
 

@@ -38,6 +38,7 @@ OWNING = frozenset({Phase.SHIFTING, Phase.BAKING, Phase.ROLLING_BACK})
 # Phases in which nothing runs yet: a newer push simply takes the place.
 IDLE = frozenset({Phase.REQUESTED, Phase.WAITING, Phase.AWAITING_APPROVAL})
 SMOKE_PASSED = "passed"
+SMOKE_MARK = "xai-ops-smoke"  # how the startedBy of every smoke task begins
 
 
 class Origin(StrEnum):
@@ -121,6 +122,7 @@ class Rollout:
     smoke_task: str | None = None
     smoke_tries: int = 0
     smoke_result: str | None = None  # "passed" or what went wrong; the task is stopped before the phase goes on
+    strays: tuple[str, ...] = ()  # rollouts that ended while they smoked: this one stops what they left running
     alarms: Mapping[str, str] = field(default_factory=dict)  # states at the start, so that an old alarm is not ours
     forced: frozenset[str] = frozenset()  # preflight reasons that a person overrode
     approved_by: str | None = None
@@ -150,6 +152,11 @@ class Rollout:
     def smoked(self) -> bool:
         """Whether the image passed its smoke."""
         return self.smoke_result == SMOKE_PASSED
+
+    @property
+    def smoke_mark(self) -> str:
+        """The startedBy of its smoke task: it finds the task whose start was not recorded any more."""
+        return f"{SMOKE_MARK}/{self.id}/{self.smoke_tries}"
 
     @property
     def open(self) -> bool:

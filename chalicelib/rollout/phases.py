@@ -34,5 +34,6 @@ def hold(
     report: bool = True,
 ) -> Decision:
     """Stop and wait for a person: nothing more is changed until somebody releases, aborts or rolls back."""
-    held = replace(enter(rollout, Phase.HELD, reason, why, now), held_from=rollout.phase, evidence=findings)
+    held = replace(enter(rollout, Phase.HELD, reason, why, now), held_from=rollout.phase)
+    held = replace(held, evidence=findings or rollout.evidence)
     return Decision(rollout=held, findings=findings, report=report, grade=grade)

@@ -113,7 +113,8 @@ def _begin(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, no
     first = enter(rollout, Phase.SHIFTING, "wave", f"wave 1 of {len(plan.waves)}: {', '.join(plan.waves[0])}", now)
     keep = _keeps(rollout, state) if rollout.origin is Origin.RETURN else ()
     steps = tuple(_from_here(step, seen) for step in first.steps)
-    return Decision(rollout=replace(first, wave=0, wave_since=now, steps=steps), actions=keep, wake_in=0.0)
+    first = replace(first, wave=0, wave_since=now, steps=steps, alarms=dict(seen.alarms) or first.alarms)
+    return Decision(rollout=first, actions=keep, wake_in=0.0)
 
 
 def _from_here(step: Step, seen: Snapshot) -> Step:

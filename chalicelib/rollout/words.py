@@ -100,9 +100,11 @@ def _seat(rollout: Rollout, desk: Desk, now: datetime) -> Desk:
     if active is not None and not _gives_way(active):
         if queued is not None:
             desk = _supersede(queued, rollout, desk, now)
+            rollout = _with_stray(rollout, queued)
         return replace(desk, state=replace(desk.state, queued=rollout.id)).put(rollout, f"{rollout.id}: queued")
     if active is not None:
         desk = _supersede(active, rollout, desk, now)
+        rollout = _with_stray(rollout, active)
     return replace(desk, state=replace(desk.state, active=rollout.id)).put(rollout, f"{rollout.id}: requested")
 
 
@@ -114,6 +116,12 @@ def _gives_way(active: Rollout) -> bool:
 def _supersede(rollout: Rollout, by: Rollout, desk: Desk, now: datetime) -> Desk:
     ended = enter(rollout, Phase.SUPERSEDED, "newer_push", f"{by.id} is newer", now)
     return desk.put(ended, f"{rollout.id}: superseded by {by.id}")
+
+
+def _with_stray(rollout: Rollout, ended: Rollout) -> Rollout:
+    """Leave the smoke task of a rollout that ends here to one that goes on: it must not run for ever."""
+    smokes = (ended.id,) if Phase.SMOKING in (ended.phase, ended.held_from) else ()
+    return replace(rollout, strays=(*rollout.strays, *ended.strays, *smokes))
 
 
 def _rollback(key: str, request: Request, desk: Desk, group: Group, environment: str, now: datetime) -> Desk:
@@ -138,6 +146,8 @@ def _end(request: Request, desk: Desk, now: datetime, *, condemned: bool, reason
     queued = desk.queued()
     if queued is not None and request.rollout == queued.id:
         ended = enter(queued, Phase.SUPERSEDED, reason, f"{request.by}: {request.why}", now)
+        if (owner := desk.active()) is not None:
+            desk = desk.put(_with_stray(owner, queued))
         return replace(desk, state=replace(desk.state, queued=None)).put(ended, f"{queued.id}: {reason}")
     active = desk.active()
     if active is None or (request.rollout is not None and request.rollout != active.id):
@@ -150,8 +160,9 @@ def _end(request: Request, desk: Desk, now: datetime, *, condemned: bool, reason
         back = replace(back, rollback_since=now, condemned=condemned)
         desk = desk.put(back, f"{active.id}: goes back to stable")
         return replace(desk, reports={**(desk.reports or {}), active.id: Grade.P3})
-    if active.phase is Phase.SMOKING:
-        cancelled = replace(active, smoke_result="cancelled", reason=reason, why=why)
+    if Phase.SMOKING in (active.phase, active.held_from):
+        smoking = enter(active, Phase.SMOKING, reason, why, now)
+        cancelled = replace(smoking, smoke_result="cancelled", held_from=None)
         return desk.put(cancelled, f"{active.id}: smoke is being stopped")
     ended = enter(active, Phase.REJECTED, reason, why, now)
     return desk.put(ended, f"{active.id}: ended, nothing was touched")
@@ -176,7 +187,10 @@ def _release(request: Request, desk: Desk, now: datetime) -> Desk:
     if phase not in (Phase.SHIFTING, Phase.BAKING, Phase.ROLLING_BACK):
         phase = Phase.WAITING
     steps = tuple(
-        replace(step, confirmed=False, strikes=0, running_at=None, restored_at=now if step.restored_at else None)
+        replace(
+            step, confirmed=False, strikes=0, running_at=None, dead=(), shifted_at=now if step.shifted_at else None,
+            restored_at=now if step.restored_at else None,
+        )  # fmt: skip
         if step.touched
         else step
         for step in active.steps
