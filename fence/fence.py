@@ -34,9 +34,13 @@ def main(argv):
     signal.signal(signal.SIGINT, interrupt)
     if asked:
         return 143
-    child = subprocess.Popen(
-        argv, pass_fds=(lock.fileno(),), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    )
+    try:
+        child = subprocess.Popen(
+            argv, pass_fds=(lock.fileno(),), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
+    except OSError as error:
+        print(f"fence: could not start {argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        return 127  # as a shell says it
     if asked and child.poll() is None:  # asked to stop while it was being started
         child.send_signal(signal.SIGINT)
     code = child.wait()

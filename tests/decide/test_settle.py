@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,8 +46,10 @@ def test_promoted_target_is_stable_and_in_history() -> None:
 
 def test_no_op_promotion_makes_no_history() -> None:
     """A digest that was stable already has no steps."""
-    state = settle(make_state(), make_rollout(), make_rollout(phase=Phase.PROMOTED, id="r1"), NOW)
-    assert state.stable["n1"].revision == STABLE.format("n1") or not state.history
+    done = replace(make_rollout(phase=Phase.PROMOTED), steps=())
+    state = settle(make_state(active=None), make_rollout(), done, NOW)
+    assert state == make_state(active=None)
+    assert state.stable["n1"].revision == STABLE.format("n1")
 
 
 @pytest.mark.parametrize(
