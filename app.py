@@ -207,7 +207,7 @@ def show_rollout(rollout_id: str) -> Response:
 
 @app.route("/rollouts/{rollout_id}/rollback", methods=["POST"], authorizer=iam)
 def roll_back_rollout(rollout_id: str) -> Response:
-    """Take one rollout back while it is open; 404 when there is none, 409 when it has ended."""
+    """Take one rollout back while it is open; 400 for a wrong body, 404 when there is none, 409 when it has ended."""
     found = doors.rollout_detail(rollout_id)
     if found is None:
         return _json(404, {"error": f"no rollout {rollout_id!r}"})
@@ -215,8 +215,9 @@ def roll_back_rollout(rollout_id: str) -> Response:
         text = f"rollout {rollout_id} has ended: {found['phase']}; POST /rollouts with an earlier image, or invoke rollback"
         return _json(409, {"error": text})
     body = _json_body()
-    extra = body if isinstance(body, dict) else {}
-    return _answer(Word.ROLLBACK, {"group": found["group"], **extra, "rollout": rollout_id})
+    if not isinstance(body, dict) or set(body) - {"why"}:  # group and rollout are the path's to say
+        return _json(400, {"error": 'Allowed: no body, or {"why": "a sentence for people"}'})
+    return _answer(Word.ROLLBACK, {**body, "group": found["group"], "rollout": rollout_id})
 
 
 def _answer(word: Word, payload: Any) -> Response:

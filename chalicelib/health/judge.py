@@ -37,7 +37,13 @@ class Node:
 
 
 def judge_tasks(
-    service: str, dead: Sequence[Task], *, desired: int, limits: Limits, damage: Sequence[str], known: Sequence[str] = ()
+    service: str,
+    dead: Sequence[Task],
+    *,
+    desired: int,
+    limits: Limits,
+    damage: Sequence[str],
+    known: Sequence[str] = (),
 ) -> Finding:
     """Judge tasks that died on the revision under judgement.
 

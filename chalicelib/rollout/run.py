@@ -75,7 +75,7 @@ def advance_group(name: str, room: Room, *, owner: str, now: datetime) -> Outcom
 def _tick(claim: Claim, room: Room, now: datetime) -> Outcome:
     group = room.fleet.groups[claim.state.group]
     desk = _work_inbox(claim, room, group, now)
-    desk = _with_steps(desk, room, group)
+    desk = _with_steps(desk, room, group, now)
     state, decisions = _decide_all(desk, room, group, now)
     claim = _record_intent(claim, desk, state, decisions, room, now)
     acted, wakes_of_failures = _act_all(decisions, group, room, now)
@@ -145,7 +145,7 @@ def _adopt(desk: Desk, by: str, room: Room, group: Group, now: datetime) -> Desk
     return replace(desk, state=state)
 
 
-def _with_steps(desk: Desk, room: Room, group: Group) -> Desk:
+def _with_steps(desk: Desk, room: Room, group: Group, now: datetime) -> Desk:
     """Record each service's stable revision before anything is touched."""
     for rollout in desk.rollouts.values():
         if rollout.steps or not rollout.open:
@@ -154,9 +154,10 @@ def _with_steps(desk: Desk, room: Room, group: Group) -> Desk:
             views = room.eyes.services.describe(tuple(group.services))
             templates = _templates(rollout, desk.state, group, room)
         except OpsError as error:
-            if not error.retry:
-                raise
             observe.log("steps_not_read", rollout_id=rollout.id, error=str(error))
+            if not error.retry:
+                held = _misconfigured(rollout, error, now)
+                desk = replace(desk.put(held.rollout), reports={**(desk.reports or {}), rollout.id: held.grade})
             continue
         runs = {name: view.primary.revision for name, view in views.items() if view.primary}
         steps = steps_of(rollout, group, desk.state, runs, templates)
@@ -182,14 +183,11 @@ def _decide_all(desk: Desk, room: Room, group: Group, now: datetime) -> tuple[Gr
     queued = desk.queued()
     for rollout in filter(None, (desk.active(), queued)):
         if not rollout.steps:
-            decisions.append(Decision(rollout=rollout, wake_in=RETRY_SECONDS))
+            again = None if rollout.phase is Phase.HELD else RETRY_SECONDS
+            decisions.append(Decision(rollout=rollout, wake_in=again))
             continue
         heir = queued is not None and rollout is not queued and queued.smoked
-        seen = look(rollout, desk.state, group, room.eyes, now)
-        decision = decide(
-            rollout, seen, desk.state, group, now, heir=heir
-        )  # a turn that ends now begins another next tick
-        _log(rollout, decision, seen)
+        decision = _decide_one(rollout, desk.state, room, group, now, heir=heir)
         state = settle(state, rollout, decision.rollout, now)
         decisions.append(decision)
     ended = decisions[0].rollout if decisions else None
@@ -198,6 +196,26 @@ def _decide_all(desk: Desk, room: Room, group: Group, now: datetime) -> tuple[Gr
     elif ended is not None and not ended.open and len(decisions) > 1:
         decisions[1] = replace(decisions[1], rollout=_afresh(decisions[1].rollout, state))
     return state, decisions
+
+
+def _decide_one(
+    rollout: Rollout, state: GroupState, room: Room, group: Group, now: datetime, *, heir: bool
+) -> Decision:
+    """Look and decide; what can never be read as it is set up is HELD with AWS' words, not retried for ever."""
+    try:
+        seen = look(rollout, state, group, room.eyes, now)
+    except OpsError as error:
+        if error.retry or rollout.phase is Phase.HELD:
+            raise
+        return _misconfigured(rollout, error, now)
+    decision = decide(rollout, seen, state, group, now, heir=heir)
+    _log(rollout, decision, seen)
+    return decision
+
+
+def _misconfigured(rollout: Rollout, error: OpsError, now: datetime) -> Decision:
+    grade = Grade.P1 if rollout.phase is Phase.ROLLING_BACK else Grade.P2
+    return hold(rollout, "misconfigured", str(error), now, grade=grade)
 
 
 def _afresh(waiting: Rollout, state: GroupState) -> Rollout:

@@ -23,9 +23,11 @@ from chalicelib.rollout.model import (
     Request,
     Rollout,
     Stable,
+    Step,
     Word,
 )
 from chalicelib.rollout.phases import enter
+from chalicelib.rollout.settle import settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,8 @@ def _end(request: Request, desk: Desk, now: datetime, *, condemned: bool, reason
         cancelled = replace(smoking, smoke_result="cancelled", held_from=None)
         return desk.put(cancelled, f"{active.id}: smoke is being stopped")
     ended = enter(active, Phase.REJECTED, reason, why, now)
-    return desk.put(ended, f"{active.id}: ended, nothing was touched")
+    state = settle(desk.state, active, ended, now)
+    return replace(desk, state=state).put(ended, f"{active.id}: ended, nothing was touched")
 
 
 def _approve(request: Request, desk: Desk) -> Desk:
@@ -186,21 +189,20 @@ def _release(request: Request, desk: Desk, now: datetime) -> Desk:
     phase = active.held_from or Phase.WAITING
     if phase not in (Phase.SHIFTING, Phase.BAKING, Phase.ROLLING_BACK):
         phase = Phase.WAITING
-    steps = tuple(
-        replace(
-            step, confirmed=False, strikes=0, running_at=None, dead=(), shifted_at=now if step.shifted_at else None,
-            restored_at=now if step.restored_at else None,
-        )  # fmt: skip
-        if step.touched
-        else step
-        for step in active.steps
-    )
+    steps = tuple(_forgiven(step, now) if step.touched else step for step in active.steps)
     resumed = enter(active, phase, "released", f"{request.by} let it go on: {request.why or 'no reason given'}", now)
     resumed = replace(
         resumed, steps=steps, wave_since=now, bake_since=None, waiting_since=None, repointed=False, held_from=None,
         smoke_result=active.smoke_result if active.smoke_result == SMOKE_PASSED else None, since=now,
     )  # fmt: skip
     return desk.put(resumed, f"{active.id}: goes on in {phase}")
+
+
+def _forgiven(step: Step, now: datetime) -> Step:
+    """A touched step as if it had been pointed where it is just now: what died or failed before says nothing any more."""
+    shifted = now if step.shifted_at else None
+    restored = now if step.restored_at else None
+    return replace(step, confirmed=False, strikes=0, running_at=None, dead=(), shifted_at=shifted, restored_at=restored)
 
 
 def _stable_everywhere(digest: str, state: GroupState, group: Group) -> bool:

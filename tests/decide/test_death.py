@@ -28,7 +28,7 @@ NO_ROUTE = (
 )
 EXEC_FORMAT = "exec /usr/local/bin/xai-node: exec format error"
 CANNOT_START = (
-    "CannotStartContainerError: Error response from daemon: OCI runtime create failed: exec: \"xai-node\": "
+    'CannotStartContainerError: Error response from daemon: OCI runtime create failed: exec: "xai-node": '
     "executable file not found in $PATH"
 )
 SCALING = "Scaling activity initiated by (deployment ecs-svc/0123456789012345678)"
@@ -122,9 +122,7 @@ def test_one_death_is_proof_enough_if_the_next_try_cannot_differ(
 def test_epitaph_tells_code_lifetime_and_reason() -> None:
     """One line for people."""
     line = epitaph(make_task(container_reason="OutOfMemoryError: memory", exit_code=137))
-    assert line == (
-        "task t1 stopped: EssentialContainerExited, exit code 137, lived 60 s: OutOfMemoryError: memory"
-    )
+    assert line == ("task t1 stopped: EssentialContainerExited, exit code 137, lived 60 s: OutOfMemoryError: memory")
 
 
 def test_epitaph_of_a_task_that_never_ran_names_what_is_known() -> None:

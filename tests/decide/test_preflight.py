@@ -53,7 +53,9 @@ def case(
 
 def services(**views: Any) -> dict[str, Any]:
     """The snapshot's services, n1 changed."""
-    return {"services": {"n1": make_view("n1", STABLE.format("n1"), **views), "n2": make_view("n2", STABLE.format("n2"))}}
+    return {
+        "services": {"n1": make_view("n1", STABLE.format("n1"), **views), "n2": make_view("n2", STABLE.format("n2"))}
+    }
 
 
 SILENT = make_reading("n1", answers=dict.fromkeys(Endpoint, Answer.TIMED_OUT))

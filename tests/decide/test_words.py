@@ -125,8 +125,11 @@ def test_touched_rollout_goes_back(word: Word, condemned: bool, phase: Phase) ->
 @pytest.mark.parametrize("word", [Word.ABORT, Word.ROLLBACK])
 @pytest.mark.parametrize("phase", sorted(IDLE))
 def test_untouched_rollout_is_rejected(word: Word, phase: Phase) -> None:
-    """Nothing was touched, so there is nothing to take back."""
-    assert say(word, desk_of(in_phase(phase))).rollouts["r1"].phase is Phase.REJECTED
+    """Nothing was touched, so there is nothing to take back, and the group is free for the next."""
+    after = say(word, desk_of(in_phase(phase), in_phase(Phase.WAITING, id="r2")))
+    assert after.rollouts["r1"].phase is Phase.REJECTED
+    assert (after.state.active, after.state.queued) == ("r2", None)
+    assert say(word, desk_of(in_phase(phase))).state.active is None
 
 
 @pytest.mark.parametrize("word", [Word.ABORT, Word.ROLLBACK])
@@ -220,9 +223,7 @@ def test_digest_that_is_stable_everywhere_is_a_no_op() -> None:
 
 def test_configuration_of_the_stable_digest_is_no_no_op() -> None:
     """Same digest, newest template: a rollout of its own."""
-    after = say(
-        Word.START, desk_of(None), digest=STABLE_DIGEST, origin=Origin.CONFIGURATION, pushed_at=None, tag=None
-    )
+    after = say(Word.START, desk_of(None), digest=STABLE_DIGEST, origin=Origin.CONFIGURATION, pushed_at=None, tag=None)
     assert after.state.active is not None
 
 

@@ -626,3 +626,14 @@ def test_smoke_task_of_a_held_rollout_is_stopped() -> None:
         stage.pass_time(20)
         stage.tick()
     assert all(t.status == "STOPPED" for t in stage.ecs.all_tasks.values() if t.service is None)
+
+
+def test_what_can_never_be_read_is_held_with_its_words() -> None:
+    """A cluster that does not exist is not retried for ever in silence."""
+    stage = Stage()
+    stage.push()
+    stage.run(until=lambda r: r.phase is Phase.BAKING)
+    stage.calls.fail("ecs.describe", MisconfiguredError("Cluster not found."))
+    rollout = stage.run()
+    assert (rollout.phase, rollout.reason) == (Phase.HELD, "misconfigured")
+    assert len(stage.tracker.tickets) == 1
