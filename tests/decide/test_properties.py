@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -194,9 +193,9 @@ def groups(draw: st.DrawFn) -> GroupState:
 
 
 worlds = st.tuples(rollouts(), snapshots(), groups())
-many = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 few = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 World = tuple[Rollout, Snapshot, GroupState]
 
@@ -308,15 +307,21 @@ names = st.integers(0, 1)
 class AnyOrder(RuleBasedStateMachine):
     """A rollout on fakes, to which anything happens in any order; in the end everything must be in order."""
 
-    @initialize(slow=st.booleans())
-    def begin(self, slow: bool) -> None:
-        """A good image is pushed."""
+    @initialize(start=st.sampled_from(["pushed", "slow smoke", *["first wave", "first bake", "second bake"] * 2]))
+    def begin(self, start: str) -> None:
+        """A good image is pushed, and is on its way."""
         self.stage = Stage()
         self.pushed_at = self.stage.now
         self.all_nodes = dict(self.stage.nodes.all)
-        if slow:
+        self.theirs: set[str] = set()
+        if start == "slow smoke":
             del self.stage.nodes.all["smoke of nodes"]
-        self.safely(self.stage.push)
+        self.stage.push()
+        if start == "first wave":
+            self.stage.run(until=lambda r: bool(r.touched))
+        elif start not in {"pushed", "slow smoke"}:
+            wave = int(start == "second bake")
+            self.stage.run(until=lambda r: r.phase is Phase.BAKING and r.wave == wave)
 
     def safely(self, action: Callable[[], object]) -> None:
         """A tick may die anywhere, and a person may be told to try again."""
@@ -396,6 +401,15 @@ class AnyOrder(RuleBasedStateMachine):
         stable = self.stage.ledger.groups["nodes"].state.stable[name].revision
         self.stage.ecs.roll_back(name, stable)
 
+    @rule(which=names)
+    def foreign_change(self, which: int) -> None:
+        """Somebody deploys past us."""
+        name = self.stage.names[which]
+        stable = self.stage.ledger.groups["nodes"].state.stable[name].revision
+        theirs = self.stage.ecs.add_revision(self.stage.ecs.revisions[stable].definition)
+        self.theirs.add(theirs)
+        self.safely(lambda: self.stage.ecs.point(name, theirs))
+
     def on_target(self) -> list[str]:
         """The services that moved away from stable."""
         stable = self.stage.ledger.groups["nodes"].state.stable
@@ -434,7 +448,9 @@ class AnyOrder(RuleBasedStateMachine):
         for name in stage.names:
             runs, stable = stage.ecs.services[name].primary.revision, state.stable[name].revision
             owner = rollouts[state.active] if state.active else None
-            allowed = {stable} | ({s.target for s in owner.steps} | {s.start for s in owner.steps} if owner else set())
+            allowed = {stable, *self.theirs} | (
+                {s.target for s in owner.steps} | {s.start for s in owner.steps} if owner else set()
+            )
             assert runs in allowed, f"{name} runs {runs}; allowed {allowed}"
         markers = [ticket.marker for ticket in stage.tracker.tickets]
         assert len(markers) == len(set(markers)) <= len(rollouts)
@@ -452,6 +468,6 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 AnyOrder.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestAnyOrder = AnyOrder.TestCase
