@@ -182,11 +182,11 @@ def _regressed(node: Node, reading: Reading, baseline: Baseline, limits: Limits)
     return _finding("height_regressed", node.step.service, Standing.BAD, text)
 
 
-def _advancing(node: Node, reading: Reading, limits: Limits, now: datetime) -> Finding | None:
+def _advancing(node: Node, reading: Reading, limits: Limits, _now: datetime) -> Finding | None:
     """A node that advanced on stable must advance on the target; a chain that stands everywhere is not one node's."""
     if reading.height is None or node.step.advanced_at is None:
         return None
-    still = (now - node.step.advanced_at).total_seconds()
+    still = (reading.at - node.step.advanced_at).total_seconds()  # a reading says nothing of the time after it
     text = f"height {reading.height}, last rise {still:.0f} s ago (limit {limits.stall_seconds} s)"
     if still > limits.stall_seconds:
         if node.chain_stands:

@@ -77,7 +77,7 @@ def _remember_step(step: Step, seen: Snapshot, group: Group, now: datetime) -> S
     step = replace(step, read_at=reading.at)
     if not step.touched:
         step = replace(step, baseline=_baseline(step.baseline, reading, group.limits))
-    return _remember_reading(step, reading, now)
+    return _remember_reading(step, reading)
 
 
 def _leftover(step: Step, seen: Snapshot) -> bool:
@@ -85,7 +85,7 @@ def _leftover(step: Step, seen: Snapshot) -> bool:
     return any(t.service == step.service and t.desired == "STOPPED" and t.status != "STOPPED" for t in seen.tasks)
 
 
-def _remember_reading(step: Step, reading: Reading, now: datetime) -> Step:
+def _remember_reading(step: Step, reading: Reading) -> Step:
     answers = set(needed_answers(step.baseline, reading).values())
     if answers & {Answer.SICK, Answer.TIMED_OUT}:
         step = replace(step, strikes=step.strikes + 1)
@@ -96,9 +96,9 @@ def _remember_reading(step: Step, reading: Reading, now: datetime) -> Step:
     if reading.height is None:
         return step
     if step.highest is None or step.advanced_at is None:
-        return replace(step, height=reading.height, highest=reading.height, advanced_at=now)
+        return replace(step, height=reading.height, highest=reading.height, advanced_at=reading.at)
     if reading.height > step.highest:
-        return replace(step, height=reading.height, highest=reading.height, advanced_at=now, advanced=True)
+        return replace(step, height=reading.height, highest=reading.height, advanced_at=reading.at, advanced=True)
     return replace(step, height=reading.height)
 
 
