@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from chalicelib.fleet.model import Limits
 from chalicelib.health.death import Cause, cause_of_death, epitaph, is_certain
@@ -139,7 +138,7 @@ def needed_answers(baseline: Baseline | None, reading: Reading) -> dict[Endpoint
     }
 
 
-def judge_chain(node: Node, limits: Limits, now: datetime) -> tuple[Finding, ...]:
+def judge_chain(node: Node, limits: Limits) -> tuple[Finding, ...]:
     """Judge what a node says of its chain; see each check for the rule."""
     reading, baseline = node.reading, node.step.baseline or Baseline()
     if reading is None or not reading.reached:
@@ -147,7 +146,7 @@ def judge_chain(node: Node, limits: Limits, now: datetime) -> tuple[Finding, ...
     checks = (
         _height_known(node, reading, baseline),
         _regressed(node, reading, baseline, limits),
-        _advancing(node, reading, limits, now),
+        _advancing(node, reading, limits),
         _lagging(node, reading, limits),
         _anchored(node, reading, baseline),
         _forked(node, reading),
@@ -182,7 +181,7 @@ def _regressed(node: Node, reading: Reading, baseline: Baseline, limits: Limits)
     return _finding("height_regressed", node.step.service, Standing.BAD, text)
 
 
-def _advancing(node: Node, reading: Reading, limits: Limits, _now: datetime) -> Finding | None:
+def _advancing(node: Node, reading: Reading, limits: Limits) -> Finding | None:
     """A node that advanced on stable must advance on the target; a chain that stands everywhere is not one node's."""
     if reading.height is None or node.step.advanced_at is None:
         return None

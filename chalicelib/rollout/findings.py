@@ -73,7 +73,7 @@ def _answers(
         may_sync=_may_sync(rollout, step, group, now),
         may_pause=(now - (rollout.wave_since or now)).total_seconds() <= limits.finality_pause_max_seconds,
     )
-    return (answers, *judge_chain(node, limits, now))
+    return (answers, *judge_chain(node, limits))
 
 
 def _may_sync(rollout: Rollout, step: Step, group: Group, now: datetime) -> bool:

@@ -48,7 +48,7 @@ LIMITS = make_limits()
 
 def chain(node: Node, **limits: Any) -> dict[str, Standing]:
     """What the chain's checks say, by name."""
-    return {f.check: f.standing for f in judge_chain(node, make_limits(**limits), NOW)}
+    return {f.check: f.standing for f in judge_chain(node, make_limits(**limits))}
 
 
 def rising(**more: Any) -> Any:
@@ -310,8 +310,8 @@ def test_height_that_stable_said_and_the_target_does_not_is_unknown() -> None:
 def test_unreached_node_says_nothing_of_its_chain() -> None:
     """Time-outs are judge_answers' to judge."""
     reading = make_reading(answers=dict.fromkeys(Endpoint, Answer.TIMED_OUT), height=None)
-    assert judge_chain(make_node(reading=reading), LIMITS, NOW) == ()
-    assert judge_chain(make_node(reading=None), LIMITS, NOW) == ()
+    assert judge_chain(make_node(reading=reading), LIMITS) == ()
+    assert judge_chain(make_node(reading=None), LIMITS) == ()
 
 
 # ---------------------------------------------------------------------------------------------------------- hashes
