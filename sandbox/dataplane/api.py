@@ -8,13 +8,20 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sandbox.dataplane.events import ACCOUNT, container_of
+from sandbox.dataplane.events import ACCOUNT, container_of, sidecars_of
 from sandbox.dataplane.model import Definition, Deployment, EcsError, Service, Task
 from sandbox.dataplane.plane import Plane
 
 Body = dict[str, Any]
 READ_ONLY = {"tags", "taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt",
              "deregisteredAt", "deleteRequestedAt", "registeredBy"}  # fmt: skip
+# What a service keeps as it was given. Changing one of STARTS_ANEW starts a deployment, says API_UpdateService.
+STARTS_ANEW = ("loadBalancers", "networkConfiguration", "platformVersion", "serviceRegistries",
+               "serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations")  # fmt: skip
+CHANGES_ONLY = ("capacityProviderStrategy", "placementConstraints", "placementStrategy", "healthCheckGracePeriodSeconds",
+                "enableExecuteCommand", "enableECSManagedTags", "availabilityZoneRebalancing", "propagateTags")  # fmt: skip
+KEPT = (*STARTS_ANEW, *CHANGES_ONLY, "launchType", "schedulingStrategy", "deploymentController")
+OVERRIDABLE = ("command", "environment", "memory", "cpu", "memoryReservation")
 
 
 class EcsApi:
@@ -39,6 +46,7 @@ class EcsApi:
         name = body.get("clusterName", "default")
         arn = f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:cluster/{name}"
         self.plane.clusters.setdefault(name, arn)
+        self.plane.cluster_tags.setdefault(arn, _tags(body.get("tags")))
         return {"cluster": self._cluster_json(name)}
 
     def _describe_clusters(self, body: Body, _now: datetime) -> Body:
@@ -144,7 +152,7 @@ class EcsApi:
         configuration = {"maximumPercent": 200, "minimumHealthyPercent": 100, **body.get("deploymentConfiguration", {})}
         service = Service(
             name=name, arn=arn, cluster=cluster, raw=copy.deepcopy(body), desired=body.get("desiredCount", 1),
-            configuration=configuration, created=now,
+            configuration=configuration, created=now, tags=_tags(body.get("tags")),
         )  # fmt: skip
         self.plane.services[(cluster, name)] = service
         self.plane.new_deployment(service, definition, now)
@@ -159,8 +167,11 @@ class EcsApi:
             service.desired = body["desiredCount"]
         if body.get("deploymentConfiguration"):
             service.configuration = {**service.configuration, **body["deploymentConfiguration"]}
+        given = {key: copy.deepcopy(body[key]) for key in (*STARTS_ANEW, *CHANGES_ONLY) if body.get(key) is not None}
+        anew = any(key in STARTS_ANEW and value != service.raw.get(key) for key, value in given.items())
+        service.raw |= given
         same = definition is None or definition is service.primary.definition
-        if not same or body.get("forceNewDeployment"):
+        if not same or anew or body.get("forceNewDeployment"):
             self.plane.new_deployment(service, definition or service.primary.definition, now)
         return {"service": self._service_json(service)}
 
@@ -185,7 +196,10 @@ class EcsApi:
             for n in names
             if (cluster, n) not in self.plane.services
         ]
-        return {"services": [self._service_json(s) for s in found], "failures": missing}
+        services = [self._service_json(s) for s in found]
+        if "TAGS" in body.get("include", []):
+            services = [{**shown, "tags": _tag_list(s.tags)} for shown, s in zip(services, found, strict=True)]
+        return {"services": services, "failures": missing}
 
     def _list_services(self, body: Body, _now: datetime) -> Body:
         cluster = self._cluster(body)
@@ -207,19 +221,16 @@ class EcsApi:
 
     def _service_json(self, service: Service) -> Body:
         live = [t for d in service.deployments for t in self.plane.tasks_of(d) if t.live]
-        kept = ("loadBalancers", "networkConfiguration", "launchType", "capacityProviderStrategy", "placementConstraints",
-                "placementStrategy", "schedulingStrategy", "deploymentController", "enableExecuteCommand", "platformVersion",
-                "healthCheckGracePeriodSeconds", "serviceRegistries", "availabilityZoneRebalancing", "propagateTags")  # fmt: skip
         return {
             "serviceArn": service.arn, "serviceName": service.name, "clusterArn": self.plane.clusters[service.cluster],
             "loadBalancers": [], "schedulingStrategy": "REPLICA", "deploymentController": {"type": "ECS"},
-            **{key: service.raw[key] for key in kept if key in service.raw},
+            **{key: service.raw[key] for key in KEPT if key in service.raw},
             "status": service.status, "desiredCount": service.desired,
             "runningCount": sum(1 for t in live if t.status == "RUNNING"),
             "pendingCount": sum(1 for t in live if t.status != "RUNNING"),
             "taskDefinition": service.primary.definition.arn, "deploymentConfiguration": service.configuration,
             "deployments": [self._deployment_json(service, d) for d in service.deployments],
-            "events": service.events, "createdAt": service.created.timestamp(), "tags": service.raw.get("tags", []),
+            "events": service.events, "createdAt": service.created.timestamp(),
         }  # fmt: skip
 
     def _deployment_json(self, service: Service, deployment: Deployment) -> Body:
@@ -237,14 +248,16 @@ class EcsApi:
 
     def _list_service_deployments(self, body: Body, _now: datetime) -> Body:
         service = self._service(body)
-        shown = [self._service_deployment(service, d) for d in reversed(service.history) if not d.by_breaker]
+        shown = [self._service_deployment(service, d) for d in reversed(service.history) if not d.is_rollback]
         keys = (
             "serviceDeploymentArn",
             "serviceArn",
             "clusterArn",
             "createdAt",
             "startedAt",
+            "finishedAt",
             "status",
+            "statusReason",
             "targetServiceRevisionArn",
         )
         brief = [{k: d[k] for k in keys if k in d} for d in shown]
@@ -263,14 +276,20 @@ class EcsApi:
 
     def _describe_service_revisions(self, body: Body, _now: datetime) -> Body:
         known = {_revision_arn(s, d): (s, d) for s in self.plane.services.values() for d in s.history}
-        found = []
-        for arn in body["serviceRevisionArns"]:
-            if arn in known:
-                service, deployment = known[arn]
-                found.append({"serviceRevisionArn": arn, "serviceArn": service.arn,
-                              "clusterArn": self.plane.clusters[service.cluster],
-                              "taskDefinition": deployment.definition.arn})  # fmt: skip
-        return {"serviceRevisions": found, "failures": []}
+        found = [self._service_revision(arn, *known[arn]) for arn in body["serviceRevisionArns"] if arn in known]
+        missing = [{"arn": arn, "reason": "MISSING"} for arn in body["serviceRevisionArns"] if arn not in known]
+        return {"serviceRevisions": found, "failures": missing}
+
+    def _service_revision(self, arn: str, service: Service, deployment: Deployment) -> Body:
+        main = deployment.definition.main
+        image = {"containerName": main["name"], "image": main["image"]}
+        if deployment.digest:
+            image["imageDigest"] = deployment.digest  # known once its first task has pulled
+        return {
+            "serviceRevisionArn": arn, "serviceArn": service.arn, "clusterArn": self.plane.clusters[service.cluster],
+            "taskDefinition": deployment.definition.arn, "containerImages": [image],
+            "createdAt": deployment.created.timestamp(),
+        }  # fmt: skip
 
     def _stop_service_deployment(self, body: Body, now: datetime) -> Body:
         for service in self.plane.services.values():
@@ -280,13 +299,16 @@ class EcsApi:
                     != body["serviceDeploymentArn"]
                 ):
                     continue
-                done = [d for d in service.history if d.state == "COMPLETED" and d is not deployment]
-                if deployment is not service.primary or deployment.state != "IN_PROGRESS" or not done:
+                if body.get("stopType", "ROLLBACK") != "ROLLBACK":
+                    raise EcsError("InvalidParameterException", "stopType must be ROLLBACK.")
+                back = service.last_completed
+                if deployment is not service.primary or deployment.state != "IN_PROGRESS" or back is None:
                     raise EcsError(
                         "ConflictException", "The service deployment cannot be stopped in its present status."
                     )
-                deployment.state = "FAILED"
-                self.plane.new_deployment(service, done[-1].definition, now)
+                deployment.state, deployment.finished = "FAILED", now
+                reason = "Service deployment rolled back because of a StopServiceDeployment request."
+                self.plane.new_deployment(service, back.definition, now, reason=reason).is_rollback = True
                 return {"serviceDeploymentArn": body["serviceDeploymentArn"]}
         raise EcsError(
             "ServiceDeploymentNotFoundException", "The service deployment ARN that you specified does not exist."
@@ -294,7 +316,8 @@ class EcsApi:
 
     def _service_deployment(self, service: Service, deployment: Deployment) -> Body:
         back = next((d for d in service.history[service.history.index(deployment) + 1 :]), None)
-        back = back if back is not None and back.by_breaker else None
+        back = back if back is not None and back.is_rollback else None
+        last = back or deployment
         status = {"COMPLETED": "SUCCESSFUL", "IN_PROGRESS": "IN_PROGRESS", "FAILED": "STOPPED"}[deployment.state]
         if deployment.state == "IN_PROGRESS" and deployment is not service.primary:
             status = "STOPPED"
@@ -303,15 +326,26 @@ class EcsApi:
             "serviceArn": service.arn, "clusterArn": self.plane.clusters[service.cluster],
             "createdAt": deployment.created.timestamp(), "startedAt": deployment.created.timestamp(),
             "targetServiceRevisionArn": _revision_arn(service, deployment),
-            "targetServiceRevision": {"arn": _revision_arn(service, deployment), "requestedTaskCount": service.desired},
-            "deploymentCircuitBreaker": {"status": "TRIGGERED" if deployment.tripped else "MONITORING",
-                                         "failureCount": deployment.failed, "threshold": 3},
+            "updatedAt": last.updated.timestamp(),
+            "targetServiceRevision": self._revision_counts(service, deployment),
+            "deploymentConfiguration": service.configuration,
+            "deploymentCircuitBreaker": {"status": _breaker(service, deployment), "failureCount": deployment.failed,
+                                         "threshold": service.threshold},
         }  # fmt: skip
+        if last.finished is not None:
+            shown["finishedAt"] = last.finished.timestamp()
         if back is not None:
-            status = "ROLLBACK_SUCCESSFUL" if back.state == "COMPLETED" else "ROLLBACK_IN_PROGRESS"
+            over = {"COMPLETED": "ROLLBACK_SUCCESSFUL", "FAILED": "ROLLBACK_FAILED"}
+            status = over.get(back.state, "ROLLBACK_IN_PROGRESS")
             shown["rollback"] = {"reason": back.reason, "startedAt": back.created.timestamp(),
                                  "serviceRevisionArn": _revision_arn(service, back)}  # fmt: skip
         return {**shown, "status": status, "statusReason": deployment.reason}
+
+    def _revision_counts(self, service: Service, deployment: Deployment) -> Body:
+        live = [t for t in self.plane.tasks_of(deployment) if t.live]
+        running = sum(1 for t in live if t.status == "RUNNING")
+        return {"arn": _revision_arn(service, deployment), "requestedTaskCount": service.desired,
+                "runningTaskCount": running, "pendingTaskCount": len(live) - running}  # fmt: skip
 
     # ------------------------------------------------------------------------------------------ tasks
 
@@ -319,18 +353,22 @@ class EcsApi:
         cluster, definition = self._cluster(body), self._startable(body["taskDefinition"])
         token = body.get("clientToken")
         if token and token in self.plane.tokens:
-            return {"tasks": [self._task_json(self.plane.tasks[self.plane.tokens[token]])], "failures": []}
+            again = [self.plane.tasks[arn] for arn in self.plane.tokens[token] if arn in self.plane.tasks]
+            return {"tasks": [self._task_json(task) for task in again], "failures": []}
         if self.plane.faults.no_capacity:
             return {"tasks": [], "failures": [{"arn": self.plane.clusters[cluster], "reason": "RESOURCE:MEMORY"}]}
         tasks = [
             self.plane.new_task(
                 definition, cluster=cluster, started_by=body.get("startedBy", ""),
                 group=body.get("group", f"family:{definition.family}"), service=None, deployment=None, now=now,
+                overrides=_overrides(definition, body),
             )
             for _ in range(body.get("count", 1))
         ]  # fmt: skip
         if token:
-            self.plane.tokens[token] = tasks[0].arn
+            self.plane.tokens[token] = [task.arn for task in tasks]
+        for task in tasks:
+            task.tags = _tags(body.get("tags"))
         return {"tasks": [self._task_json(task) for task in tasks], "failures": []}
 
     def _stop_task(self, body: Body, now: datetime) -> Body:
@@ -349,10 +387,15 @@ class EcsApi:
         by_id = {_short(arn): task for arn, task in self.plane.tasks.items()}
         found = [by_id[_short(a)] for a in body["tasks"] if _short(a) in by_id]
         missing = [{"arn": a, "reason": "MISSING"} for a in body["tasks"] if _short(a) not in by_id]
-        return {"tasks": [self._task_json(task) for task in found], "failures": missing}
+        tasks = [self._task_json(task) for task in found]
+        if "TAGS" in body.get("include", []):
+            tasks = [{**shown, "tags": _tag_list(task.tags)} for shown, task in zip(tasks, found, strict=True)]
+        return {"tasks": tasks, "failures": missing}
 
     def _list_tasks(self, body: Body, _now: datetime) -> Body:
         cluster, wanted = self._cluster(body), body.get("desiredStatus", "RUNNING")
+        if body.get("serviceName"):
+            self._service({**body, "service": body["serviceName"]})
         arns = []
         for task in self.plane.tasks.values():
             if task.cluster_arn != self.plane.clusters[cluster] or task.desired != wanted:
@@ -382,8 +425,8 @@ class EcsApi:
         shown: Body = {
             "taskArn": task.arn, "clusterArn": task.cluster_arn, "taskDefinitionArn": task.definition.arn,
             "group": task.group, "startedBy": task.started_by, "lastStatus": task.status, "desiredStatus": task.desired,
-            "containers": [container], "createdAt": task.created.timestamp(), "launchType": "EC2", "version": task.version,
-            "healthStatus": task.health, "attachments": [], "tags": [],
+            "containers": [container, *sidecars_of(task)], "createdAt": task.created.timestamp(), "launchType": "EC2", "version": task.version,
+            "healthStatus": task.health, "attachments": [],
         }  # fmt: skip
         for key, moment in (("startedAt", task.started), ("stoppingAt", task.stopping), ("stoppedAt", task.stopped)):
             if moment is not None:
@@ -410,7 +453,14 @@ class EcsApi:
     def _tagged(self, arn: str) -> dict[str, str]:
         if ":task-definition/" in arn:
             return self._definition(arn).tags
-        raise EcsError("InvalidParameterException", f"The sandbox keeps tags of task definitions only, not of {arn}")
+        if arn in self.plane.tasks:
+            return self.plane.tasks[arn].tags
+        if arn in self.plane.cluster_tags:
+            return self.plane.cluster_tags[arn]
+        service = next((s for s in self.plane.services.values() if s.arn == arn), None)
+        if service is None:
+            raise EcsError("ResourceNotFoundException", "The specified resource could not be found.")
+        return service.tags
 
 
 def _definition_json(definition: Definition) -> Body:
@@ -426,6 +476,28 @@ def _revision_arn(service: Service, deployment: Deployment) -> str:
     return service.arn.replace(":service/", ":service-revision/") + "/" + deployment.id.split("/")[1]
 
 
+def _breaker(service: Service, deployment: Deployment) -> str:
+    if not service.configuration.get("deploymentCircuitBreaker", {}).get("enable"):
+        return "DISABLED"
+    if deployment.tripped:
+        return "TRIGGERED"
+    return "MONITORING" if deployment.state == "IN_PROGRESS" else "MONITORING_COMPLETE"
+
+
+def _overrides(definition: Definition, body: Body) -> Body:
+    """RunTask's overrides of the container that is run; its environment is added to, as ECS does."""
+    main = definition.main
+    given: list[Body] = (body.get("overrides") or {}).get("containerOverrides") or []
+    found = {
+        key: value for o in given if o.get("name") == main["name"] for key, value in o.items() if key in OVERRIDABLE
+    }
+    if "environment" in found:
+        ours = {pair["name"] for pair in found["environment"]}
+        kept = [pair for pair in main.get("environment") or [] if pair["name"] not in ours]
+        found["environment"] = [*kept, *found["environment"]]
+    return found
+
+
 def _short(arn: str) -> str:
     return arn.rsplit("/", 1)[-1]
 
@@ -439,7 +511,10 @@ def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
 
 
 def _page(items: list[str], body: Body, key: str, most: int) -> Body:
-    start = int(body.get("nextToken") or 0)
+    token = body.get("nextToken") or "0"
+    if not token.isdecimal():
+        raise EcsError("InvalidParameterException", "Invalid token.")
+    start = int(token)
     size = min(body.get("maxResults") or most, 100)
     answer: Body = {key: items[start : start + size]}
     if start + size < len(items):

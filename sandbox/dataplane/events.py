@@ -55,19 +55,23 @@ def task_event(plane: Plane, task: Task, now: datetime) -> dict[str, Any]:
     detail: dict[str, Any] = {
         "clusterArn": task.cluster_arn, "taskArn": task.arn, "taskDefinitionArn": task.definition.arn,
         "group": task.group, "startedBy": task.started_by, "lastStatus": task.status, "desiredStatus": task.desired,
-        "containers": [container_of(task)], "createdAt": _iso(task.created), "updatedAt": _iso(now),
+        "containers": [container_of(task), *sidecars_of(task)], "createdAt": _iso(task.created), "updatedAt": _iso(now),
         "version": task.version, "launchType": "EC2",
     }  # fmt: skip
     if task.started:
         detail["startedAt"] = _iso(task.started)
+    if task.stop_code:
+        detail |= {"stopCode": task.stop_code, "stoppedReason": task.reason}
+    if task.stopping:
+        detail["stoppingAt"] = _iso(task.stopping)
     if task.stopped:
-        detail |= {"stoppedAt": _iso(task.stopped), "stopCode": task.stop_code, "stoppedReason": task.reason}
+        detail |= {"stoppedAt": _iso(task.stopped), "executionStoppedAt": _iso(task.stopped)}
     return envelope("aws.ecs", "ECS Task State Change", detail, [task.arn], plane.region, now)
 
 
 def container_of(task: Task) -> dict[str, Any]:
     """A task's container, as events and DescribeTasks show it."""
-    container = task.definition.raw["containerDefinitions"][0]
+    container = task.container
     shown: dict[str, Any] = {
         "containerArn": task.arn.replace(":task/", ":container/"), "name": container["name"], "image": task.image,
         "lastStatus": task.status if task.status in ("RUNNING", "STOPPED") else "PENDING", "taskArn": task.arn,
@@ -80,6 +84,17 @@ def container_of(task: Task) -> dict[str, Any]:
     if task.container_reason:
         shown["reason"] = task.container_reason
     return shown
+
+
+def sidecars_of(task: Task) -> list[dict[str, Any]]:
+    """The containers beside it: they are in the same state as their task, since nothing of theirs is run."""
+    status = task.status if task.status in ("RUNNING", "STOPPED") else "PENDING"
+    return [
+        {"containerArn": f"{task.arn.replace(':task/', ':container/')}-{number}", "name": sidecar["name"],
+         "image": sidecar["image"], "lastStatus": status, "taskArn": task.arn, "networkInterfaces": []}
+        for number, sidecar in enumerate(task.definition.raw["containerDefinitions"], start=1)
+        if sidecar["name"] != task.container["name"]
+    ]  # fmt: skip
 
 
 def _iso(moment: datetime) -> str:

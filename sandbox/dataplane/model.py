@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +32,12 @@ class Definition:
     registered: datetime
     status: str = "ACTIVE"
 
+    @property
+    def main(self) -> dict[str, Any]:
+        """The container that is run: the first essential one. Its sidecars are shown, and stand still."""
+        containers: list[dict[str, Any]] = self.raw["containerDefinitions"]
+        return next((c for c in containers if c.get("essential", True)), containers[0])
+
 
 @dataclass(slots=True)
 class Task:
@@ -44,10 +51,12 @@ class Task:
     service: Service | None
     deployment: Deployment | None
     cluster_arn: str
+    container: dict[str, Any]  # its main container, RunTask's overrides applied
     ports: dict[int, int]  # container port -> host port
     data_dir: Path
     scratch: bool
     image: str
+    tags: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     status: str = "PROVISIONING"
     desired: str = "RUNNING"
@@ -83,7 +92,9 @@ class Deployment:
     definition: Definition
     created: datetime
     updated: datetime
+    finished: datetime | None = None
     status: str = "PRIMARY"
+    digest: str = ""  # of the image that its first task pulled
     state: str = "IN_PROGRESS"
     reason: str = ""
     failed: int = 0  # consecutive, as ECS counts
@@ -93,6 +104,7 @@ class Deployment:
     breaker_at: datetime | None = None
     running_since: datetime | None = None
     by_breaker: bool = False
+    is_rollback: bool = False  # ECS shows it as a part of the service deployment that it takes back
     tripped: bool = False
 
 
@@ -113,7 +125,18 @@ class Service:
     ports: dict[int, int] = field(default_factory=dict)
     status: str = "ACTIVE"
     steady_said: bool = False
-    unplaced_at: datetime | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def threshold(self) -> int:
+        """So many failures in a row trip the breaker: half of the desired count, within 3 and 200."""
+        return min(max(3, math.ceil(0.5 * self.desired)), 200)
+
+    @property
+    def last_completed(self) -> Deployment | None:
+        """Where a rollback of the primary deployment goes: a bad release that reached steady state counts too."""
+        done = (d for d in reversed(self.history) if d.state == "COMPLETED" and d is not self.primary)
+        return next(done, None)
 
     @property
     def primary(self) -> Deployment:

@@ -5,6 +5,7 @@ Deterministic given the clock, the processes and the faults: one thread calls `s
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import shlex
@@ -19,7 +20,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from sandbox.clock import ScaledClock
@@ -28,6 +29,7 @@ from sandbox.dataplane.events import deployment_event, service_action, task_even
 from sandbox.dataplane.model import Definition, Deployment, Service, Task
 from sandbox.dataplane.process import ContainerProcess, clean_environment
 
+LOG = logging.getLogger(__name__)
 STEP_SECONDS = 0.02  # real
 PORTS = (12_000, 32_000)  # below the range from which Linux takes ports for outgoing connections
 SETTLED = 2  # failed target probes in a row until a target is unhealthy
@@ -90,10 +92,11 @@ class Plane:
         self.block_seconds = block_seconds
         self.lock = threading.RLock()
         self.clusters: dict[str, str] = {}
+        self.cluster_tags: dict[str, dict[str, str]] = {}
         self.definitions: dict[str, list[Definition]] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.tasks: dict[str, Task] = {}
-        self.tokens: dict[str, str] = {}  # clientToken -> task ARN
+        self.tokens: dict[str, list[str]] = {}  # clientToken -> task ARNs
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
@@ -120,7 +123,11 @@ class Plane:
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            self.step(self.clock())
+            try:
+                self.step(self.clock())
+            except Exception:  # the outermost loop: one bad task must not freeze every other
+                LOG.exception("the data plane could not take a step")
+                time.sleep(1)
             time.sleep(STEP_SECONDS)
 
     def step(self, now: datetime) -> None:
@@ -151,13 +158,14 @@ class Plane:
         service: Service | None,
         deployment: Deployment | None,
         now: datetime,
+        overrides: dict[str, Any] | None = None,
     ) -> Task:
         """Create a task; its container starts when ECS would start it."""
         key = uuid.uuid4().hex
         cluster_arn = self.clusters[cluster]
         arn = cluster_arn.replace(":cluster/", ":task/") + f"/{key}"
-        container = definition.raw["containerDefinitions"][0]
-        wanted = [m["containerPort"] for m in container.get("portMappings", [])]
+        container = {**definition.main, **(overrides or {})}
+        wanted = [m["containerPort"] for m in container.get("portMappings") or [] if "containerPort" in m]
         ports = {port: free_port() for port in wanted}
         if service is not None:
             if service.configuration.get("maximumPercent", 200) <= 100:
@@ -166,8 +174,8 @@ class Plane:
         data_dir, scratch = self._data_dir(definition, key)
         task = Task(
             arn=arn, definition=definition, created=now, started_by=started_by, group=group, service=service,
-            deployment=deployment, cluster_arn=cluster_arn, ports=ports, data_dir=data_dir, scratch=scratch,
-            image=container["image"],
+            deployment=deployment, cluster_arn=cluster_arn, container=container, ports=ports, data_dir=data_dir,
+            scratch=scratch, image=container["image"],
         )  # fmt: skip
         self.tasks[arn] = task
         return task
@@ -180,16 +188,21 @@ class Plane:
         if task.process is None:
             self._ended(task, now)
         else:
-            task.status = "STOPPING"
+            self._moves(task, "STOPPING", now)
             task.process.terminate()
 
+    def _moves(self, task: Task, status: str, now: datetime) -> None:
+        """A task's status changes: ECS counts its version up and says so."""
+        task.status = status
+        task.version += 1
+        self.publish(task_event(self, task, now))
+
     def _data_dir(self, definition: Definition, key: str) -> tuple[Path, bool]:
-        container = definition.raw["containerDefinitions"][0]
-        mounted = [m["sourceVolume"] for m in container.get("mountPoints", [])]
-        for volume in definition.raw.get("volumes", []):
-            source = volume.get("host", {}).get("sourcePath")
-            if source and volume["name"] in mounted:
-                path = self.root / source
+        mounted = [m.get("sourceVolume") for m in definition.main.get("mountPoints") or []]
+        for volume in definition.raw.get("volumes") or []:
+            source = (volume.get("host") or {}).get("sourcePath")
+            if source and volume.get("name") in mounted:
+                path = self.root.joinpath(*_inside(source))
                 path.mkdir(parents=True, exist_ok=True)
                 return path, False
         path = self.root / "scratch" / key
@@ -210,13 +223,11 @@ class Plane:
                 task.cause = "exit"
             self._ended(task, now)
         elif task.stopping is not None:
-            timeout = task.definition.raw["containerDefinitions"][0].get("stopTimeout", 30)
+            timeout = task.container.get("stopTimeout") or 30
             if (now - task.stopping).total_seconds() > timeout:
                 task.process.kill()
         elif task.status != "RUNNING" and (now - (task.started or now)).total_seconds() >= t.RUNNING_SECONDS:
-            task.status = "RUNNING"
-            task.version += 1
-            self.publish(task_event(self, task, now))
+            self._moves(task, "RUNNING", now)
         else:
             self._check_health(task, now)
 
@@ -224,7 +235,7 @@ class Plane:
         age = (now - task.created).total_seconds()
         if age < t.START_SECONDS:
             if task.status == "PROVISIONING" and age > 3:
-                task.status = "PENDING"
+                self._moves(task, "PENDING", now)
             return
         image = self.images.command_of(task.image)
         if image is None:
@@ -232,19 +243,24 @@ class Plane:
                 why = f"CannotPullContainerError: failed to resolve ref {task.image}: not found"
                 self._failed_to_start(task, why, "pull", now)
             return
-        container = task.definition.raw["containerDefinitions"][0]
-        for secret in container.get("secrets", []):
+        for secret in task.container.get("secrets") or []:
             if not self.secret_exists(secret["valueFrom"]):
                 why = f"ResourceInitializationError: unable to pull secrets or registry auth: {secret['valueFrom']} not found"
                 self._failed_to_start(task, why, "exit", now)
                 return
         task.digest = image.digest
-        self._start(task, container, image, now)
+        if task.deployment is not None:
+            task.deployment.digest = task.deployment.digest or image.digest
+        self._start(task, image, now)
 
-    def _start(self, task: Task, container: dict[str, Any], image: Image, now: datetime) -> None:
+    def _start(self, task: Task, image: Image, now: datetime) -> None:
+        container = task.container
         values = self._placeholders(task, container)
         command = [_fill(word, values) for word in container.get("command") or image.command]
-        environment = {pair["name"]: pair["value"] for pair in container.get("environment", [])}
+        argv = [*(container.get("entryPoint") or []), *command]
+        if not argv:
+            self._failed_to_start(task, "CannotStartContainerError: no command specified", "exit", now)
+            return
         extra = {
             "XAI_API_PORT": values["{port}"],
             "XAI_DATA_DIR": str(task.data_dir),
@@ -253,22 +269,24 @@ class Plane:
         }
         try:
             task.process = ContainerProcess(
-                [*container.get("entryPoint", []), *command],
+                argv,
                 cwd=task.data_dir,
-                env=clean_environment(environment, extra),
+                env=clean_environment(_environment(container), extra),
                 log=task.log.append,
             )
-        except OSError as error:
-            why = f"CannotStartContainerError: failed to create task: exec {shlex.quote(command[0])}: {error.strerror}"
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in a word
+            text = (getattr(error, "strerror", None) or str(error)).lower()
+            why = f"CannotStartContainerError: failed to create task: exec {shlex.quote(argv[0])}: {text}"
             self._failed_to_start(task, why, "exit", now)
             return
-        task.started, task.status = now, "ACTIVATING"
+        task.started = now
+        self._moves(task, "ACTIVATING", now)
 
     def _placeholders(self, task: Task, container: dict[str, Any]) -> dict[str, str]:
         ports = list(task.ports.values())
         peers = []
         for other in self.services.values() if task.service else ():
-            same = other.primary.definition.raw["containerDefinitions"][0]
+            same = other.primary.definition.main
             if other is task.service or same["name"] != container["name"]:
                 continue
             if _repository(same["image"]) == _repository(container["image"]) and other.ports:
@@ -287,10 +305,10 @@ class Plane:
         self._ended(task, now)
 
     def _ended(self, task: Task, now: datetime) -> None:
+        self._flush_log(task)  # before anything is said: whoever hears of the end reads the log's tail
         by_itself = task.stop_code in ("EssentialContainerExited", "TaskFailedToStart") or task.cause == "health"
         task.status, task.desired, task.stopped = "STOPPED", "STOPPED", now
         task.version += 1
-        self._flush_log(task)
         if task.process is not None:
             task.process.kill()  # what the first process left behind dies with the container
         if task.scratch:
@@ -313,24 +331,25 @@ class Plane:
         ]
         for arn in old:
             del self.tasks[arn]
+        if old:
+            self.tokens = {token: arns for token, arns in self.tokens.items() if arns[0] in self.tasks}
 
     def _flush_log(self, task: Task) -> None:
         fresh = task.log[task.logged :]
         if not fresh:
             return
-        task.logged += len(fresh)
-        container = task.definition.raw["containerDefinitions"][0]
-        options = container.get("logConfiguration", {}).get("options", {})
+        container = task.container
+        options = (container.get("logConfiguration") or {}).get("options") or {}
         if "awslogs-group" in options:
             stream = f"{options.get('awslogs-stream-prefix', 'ecs')}/{container['name']}/{task.arn.rsplit('/', 1)[-1]}"
             self.write_log(options["awslogs-group"], stream, fresh)
+        task.logged += len(fresh)
 
     # ------------------------------------------------------------------------------------------ health
 
     def _check_health(self, task: Task, now: datetime) -> None:
         """Container health check and load balancer's probe; the first failing one ends the task, as in ECS."""
-        container = task.definition.raw["containerDefinitions"][0]
-        check = container.get("healthCheck")
+        check = task.container.get("healthCheck")
         groups = task.service.raw.get("loadBalancers", []) if task.service else []
         if task.probing or (check is None and not groups) or task.started is None:
             return
@@ -339,14 +358,13 @@ class Plane:
         if task.probe_at and (now - task.probe_at).total_seconds() < max(interval, self.clock.scale):
             return
         task.probe_at, task.probing = now, True
-        self._probes.submit(self._probe, task, check, [g["targetGroupArn"] for g in groups])
+        self._probes.submit(self._probe, task, check, {g["targetGroupArn"]: _target_port(task, g) for g in groups})
 
-    def _probe(self, task: Task, check: dict[str, Any] | None, groups: list[str]) -> None:
+    def _probe(self, task: Task, check: dict[str, Any] | None, targets: dict[str, int]) -> None:
         ok = True
         if check is not None:
             ok = self._run_check(task, check)
-        for arn in groups:
-            port = next(iter(task.ports.values()), 0)
+        for arn, port in targets.items():
             ok = ok and _answers(f"http://127.0.0.1:{port}{self.target_group(arn).get('HealthCheckPath', '/')}")
         with self.lock:
             task.probing = False
@@ -368,7 +386,7 @@ class Plane:
                 why = (
                     "failed container health checks"
                     if check
-                    else f"failed ELB health checks in (target-group {groups[0]})"
+                    else f"failed ELB health checks in (target-group {next(iter(targets))})"
                 )
                 name = task.service.name if task.service else "none"
                 text = f"Task {why}" if check else f"(service {name}) (task {task.arn}) {why}"
@@ -377,8 +395,7 @@ class Plane:
     def _run_check(self, task: Task, check: dict[str, Any]) -> bool:
         kind, *words = check["command"]
         argv = ["/bin/sh", "-c", words[0]] if kind == "CMD-SHELL" else words
-        container = task.definition.raw["containerDefinitions"][0]
-        environment = {pair["name"]: pair["value"] for pair in container.get("environment", [])}
+        environment = _environment(task.container)
         extra = {"XAI_API_PORT": str(next(iter(task.ports.values()), 0)), "XAI_DATA_DIR": str(task.data_dir)}
         try:
             done = subprocess.run(
@@ -394,9 +411,8 @@ class Plane:
             found = []
             for task in self.tasks.values():
                 groups = task.service.raw.get("loadBalancers", []) if task.service else []
-                if target_group_arn not in [g["targetGroupArn"] for g in groups] or task.status == "STOPPED":
-                    continue
-                if task.started is None:
+                mine = next((g for g in groups if g["targetGroupArn"] == target_group_arn), None)
+                if mine is None or task.status == "STOPPED" or task.started is None:
                     continue
                 state = (
                     "draining"
@@ -405,7 +421,7 @@ class Plane:
                 )
                 if state == "healthy" and task.probe_failures:
                     state = "unhealthy" if task.probe_failures >= SETTLED else "healthy"
-                target = {"Id": "127.0.0.1", "Port": next(iter(task.ports.values()), 0)}
+                target = {"Id": "127.0.0.1", "Port": _target_port(task, mine)}
                 found.append(
                     {"Target": target, "HealthCheckPort": str(target["Port"]), "TargetHealth": {"State": state}}
                 )
@@ -420,6 +436,7 @@ class Plane:
         key = f"ecs-svc/{uuid.uuid4().int % 10**19:019d}"
         for deployment in service.deployments:
             deployment.status = "ACTIVE"
+            deployment.finished = deployment.finished or now  # superseded, if it was still on its way
         text = reason or f"ECS deployment {key} in progress."
         deployment = Deployment(id=key, definition=definition, created=now, updated=now, reason=text)
         service.deployments.append(deployment)
@@ -469,7 +486,7 @@ class Plane:
         if task.status != "RUNNING" or not task.live:
             return False
         probed = task.service is not None and (
-            task.service.raw.get("loadBalancers") or task.definition.raw["containerDefinitions"][0].get("healthCheck")
+            task.service.raw.get("loadBalancers") or task.container.get("healthCheck")
         )
         return task.health == "HEALTHY" if probed else True
 
@@ -486,12 +503,15 @@ class Plane:
             )
             return
         primary.launch_at = None
-        for _ in range(count):
+        begun = [
             self.new_task(
                 primary.definition, cluster=service.cluster, started_by=primary.id, group=f"service:{service.name}",
                 service=service, deployment=primary, now=now,
-            )  # fmt: skip
-        self.say(service, f"(service {service.name}) has started {count} tasks.", now)
+            )
+            for _ in range(count)
+        ]  # fmt: skip
+        names = " ".join(f"(task {task.arn.rsplit('/', 1)[-1]})" for task in begun)
+        self.say(service, f"(service {service.name}) has started {count} tasks: {names}.", now)
 
     def _complete(self, service: Service, primary: Deployment, now: datetime) -> None:
         mine = self.tasks_of(primary)
@@ -511,7 +531,8 @@ class Plane:
         if left or (now - primary.running_since).total_seconds() < wait:
             return
         if primary.state == "IN_PROGRESS":
-            primary.state, primary.updated = "COMPLETED", now
+            primary.state, primary.updated, primary.finished = "COMPLETED", now, now
+            self.say(service, f"(service {service.name}) (deployment {primary.id}) deployment completed.", now)
             primary.reason = f"ECS deployment {primary.id} completed."
             self.publish(deployment_event(self, service, primary, "SERVICE_DEPLOYMENT_COMPLETED", primary.reason, now))
         for deployment in service.deployments:
@@ -528,24 +549,26 @@ class Plane:
             return
         service.steady_said = False
         breaker = service.configuration.get("deploymentCircuitBreaker", {})
-        threshold = min(max(3, math.ceil(0.5 * service.desired)), 200)
         stops = deployment.state != "IN_PROGRESS" or deployment.breaker_at is not None or deployment.running_since
-        if breaker.get("enable") and deployment.failed >= threshold and not stops:
+        if breaker.get("enable") and deployment.failed >= service.threshold and not stops:
             deployment.breaker_at = now + timedelta(seconds=t.BREAKER_SECONDS[cause])
 
     def _trip_breaker(self, service: Service, primary: Deployment, now: datetime) -> None:
         if primary.breaker_at is None or now < primary.breaker_at or primary.tripped:
             return
-        primary.tripped, primary.state, primary.updated = True, "FAILED", now
+        primary.tripped, primary.state, primary.updated, primary.finished = True, "FAILED", now, now
         primary.reason = "ECS deployment circuit breaker: tasks failed to start."
+        text = f"(service {service.name}) (deployment {primary.id}) deployment failed: tasks failed to start."
+        self.say(service, text, now)
         self.publish(deployment_event(self, service, primary, "SERVICE_DEPLOYMENT_FAILED", primary.reason, now))
-        done = [d for d in service.history if d.state == "COMPLETED" and d is not primary]
-        if not service.configuration.get("deploymentCircuitBreaker", {}).get("rollback") or not done:
-            return  # nothing COMPLETED to return to: ECS stalls
-        back = done[-1]
+        back = service.last_completed
+        wanted = service.configuration.get("deploymentCircuitBreaker", {}).get("rollback")
+        if not wanted or back is None or primary.is_rollback:
+            return  # nothing COMPLETED to return to, or that way has just failed: ECS stalls
+        self.say(service, f"(service {service.name}) rolling back to (deployment {back.id}).", now)
         reason = f"ECS deployment circuit breaker: rolling back to deploymentId {back.id}."
         deployment = self.new_deployment(service, back.definition, now, reason=reason)
-        deployment.by_breaker = True
+        deployment.by_breaker = deployment.is_rollback = True
 
     def say(self, service: Service, text: str, now: datetime) -> None:
         """Put a line at the head of the service's events; ECS keeps the newest hundred."""
@@ -577,6 +600,20 @@ def _tarpit() -> socket.socket:
     listener.bind(("127.0.0.1", 0))
     listener.listen(1000)
     return listener
+
+
+def _inside(source: str) -> list[str]:
+    """A host path's parts below the sandbox's root: absolute or climbing, it never names this machine's own folders."""
+    return [part for part in PurePosixPath(source).parts if part not in ("/", "//", "..")]
+
+
+def _environment(container: dict[str, Any]) -> dict[str, str]:
+    return {pair["name"]: pair.get("value") or "" for pair in container.get("environment") or []}
+
+
+def _target_port(task: Task, balancer: dict[str, Any]) -> int:
+    """The host port behind the container port that a load balancer names."""
+    return task.ports.get(balancer.get("containerPort", 0)) or next(iter(task.ports.values()), 0)
 
 
 def _fill(word: str, values: dict[str, str]) -> str:

@@ -91,7 +91,8 @@ def test_hung_container_takes_as_long_as_recorded(stage: Stage) -> None:
     stage.run(1000)
     deaths = [d for d in stage.details(TASK) if "failed container health checks" in d.get("stoppedReason", "")]
     assert {d["stopCode"] for d in deaths} == {"ServiceSchedulerInitiated"}
-    near(stage.times(TASK, stoppedReason="Task failed container health checks"), 230, 568, 897)
+    killed = stage.times(TASK, stoppedReason="Task failed container health checks", lastStatus="STOPPED")
+    near(killed, 230, 568, 897)
     near(stage.times(DEPLOYMENT, eventName=FAILED), 934)
 
 
