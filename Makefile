@@ -29,7 +29,7 @@ demo: $(READY)
 	$(PY) -m sandbox
 
 test: $(READY)
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 --dist worksteal
 
 check: $(READY)
 	$(PY) -m ruff check

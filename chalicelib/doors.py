@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +19,8 @@ from chalicelib.wiring import House, house
 
 # Stop acting this long before Lambda ends us: the next tick goes on from what is recorded.
 SAFETY_MARGIN_MS = 10_000
+# A push older than this is history: the record that it was seen expires, and it must not start then.
+SWEEP_LOOKS_BACK = timedelta(days=1)
 
 
 def time_left(context: Any) -> Callable[[], bool]:
@@ -194,7 +196,11 @@ def sweep_images(context: Any) -> dict[str, Any]:
             continue  # nothing adopted yet: no way back, so nothing starts by itself
         newest = rooms.images.newest_push(group.repository, group.wants)
         since = max((promotion.at for promotion in state.history), default=None)
-        if newest is None or (since is not None and newest.pushed_at <= since):
+        if (
+            newest is None
+            or rooms.clock() - newest.pushed_at > SWEEP_LOOKS_BACK
+            or (since is not None and newest.pushed_at <= since)
+        ):
             continue
         told[name] = start_push(group.repository, newest.digest, newest.tag, newest.pushed_at, context)
     return told

@@ -252,11 +252,6 @@ def torn_volume(world: World) -> None:
         time.sleep(0.01)
 
 
-def delete_utxo(world: World) -> None:
-    """While the release bakes it deletes nothing, but the way back finds the UTXO set gone."""
-    await_phase(world, "nodes", Phase.SHIFTING)
-
-
 def way_back_broken(world: World) -> None:
     """The stable image is lost while the target bakes: the way back cannot be taken."""
     rollout = await_phase(world, "nodes", Phase.BAKING)

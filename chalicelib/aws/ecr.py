@@ -52,10 +52,7 @@ class EcrImages:
         self._http = URLLib3Session(timeout=READ_SECONDS)
 
     def facts(self, repository: str, digest: str, tag: str | None) -> ImageFacts:
-        """What ECR knows of the image; one that is not there is `exists=False`.
-
-        `child_of_index` stays False: ECR does not tell it, and a push without a wanted tag starts nothing anyway.
-        """
+        """What ECR knows of the image; one that is not there is `exists=False`."""
         tag_digest = self.digest_of(repository, tag) if tag else None
         found = self._manifests(repository, [{"imageDigest": digest}]).get(digest)
         if found is None:

@@ -13,7 +13,7 @@ from chalicelib.fleet.model import Group, Limits
 from chalicelib.health.death import Cause, cause_of_death
 from chalicelib.health.judge import needed_answers, settled_height
 from chalicelib.health.model import Answer, Baseline, Endpoint, Reading
-from chalicelib.rollout.model import OWNING, Rollout, Snapshot, Step, Task
+from chalicelib.rollout.model import OWNING, Phase, Rollout, Snapshot, Step, Task
 
 BLACKOUT_SECONDS = 300.0  # no tick for longer than this, while work is open, means that ours were down
 
@@ -30,7 +30,7 @@ def remember(rollout: Rollout, seen: Snapshot, group: Group, now: datetime) -> R
 def _resumed(rollout: Rollout, now: datetime) -> Rollout:
     """Note when nobody looked for a while: deadlines and bakes count from here."""
     last = rollout.watched_at
-    busy = rollout.phase in OWNING
+    busy = rollout.phase in OWNING or rollout.phase is Phase.SMOKING or rollout.waiting_since is not None
     if busy and last is not None and (now - last).total_seconds() > BLACKOUT_SECONDS:
         return replace(rollout, watched_at=now, resumed_at=now)
     return replace(rollout, watched_at=now)

@@ -325,7 +325,6 @@ class ImageFacts:
     media_type: str = ""
     platforms: frozenset[str] = frozenset()
     attestation: bool = False  # an SBOM, signature or provenance manifest, not something to run
-    child_of_index: bool = False
     tag_digest: str | None = None  # what the pushed tag points to now
     findings: Mapping[str, int] = field(default_factory=dict)
     scanned: bool = False

@@ -88,7 +88,8 @@ def _image(rollout: Rollout, seen: Snapshot, group: Group) -> Iterator[Objection
             "the release is labelled io.xai.ops.rollback=forbidden: it cannot be taken back, so a person must approve"
         )
         yield Objection(ruling=Ruling.ASK, reason="irreversible", why=text)
-    if group.block_findings_at is not None:
+    # A finding that came to light since must not bar a person's way back to a release that was promoted.
+    if group.block_findings_at is not None and rollout.origin is not Origin.RETURN:
         order = list(Severity)
         blocking = order[order.index(group.block_findings_at) :]
         found = {s.value: n for s in blocking if (n := image.findings.get(s.value, 0))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from chalicelib.rollout.model import HISTORY, GroupState, Phase, Promotion, Rollout, Stable
+from chalicelib.rollout.model import HISTORY, GroupState, Origin, Phase, Promotion, Rollout, Stable
 
 
 def settle(state: GroupState, before: Rollout, after: Rollout, now: datetime) -> GroupState:
@@ -42,5 +42,8 @@ def _promoted(state: GroupState, rollout: Rollout, now: datetime) -> GroupState:
     stable = {name: Stable(revision=revision, digest=rollout.digest) for name, revision in revisions.items()}
     promotion = Promotion(rollout=rollout.id, digest=rollout.digest, at=now, revisions=revisions)
     quarantine = {digest: why for digest, why in state.quarantine.items() if digest != rollout.digest}
+    if rollout.origin is Origin.RETURN:  # what a person left is condemned once the return has come through, not before
+        left = {known.digest for known in state.stable.values()} - {rollout.digest}
+        quarantine |= dict.fromkeys(left, f"{rollout.id}: {rollout.requested_by} took it back")
     history = (*state.history, promotion)[-HISTORY:]
     return replace(state, stable=stable, history=history, quarantine=quarantine)

@@ -27,6 +27,7 @@ from chalicelib.rollout.model import (
     Snapshot,
     Step,
     StopSmoke,
+    Task,
 )
 from chalicelib.rollout.phases import enter, hold, stay
 from chalicelib.rollout.plan import Plan, plan_waves
@@ -35,7 +36,7 @@ from chalicelib.rollout.way_back import begin_way_back
 
 WAIT_SECONDS = 30.0  # between two looks at a reason to wait
 SMOKE_POLL_SECONDS = 2.0
-MAX_SMOKES = 3  # an image whose smoke task the platform killed is tried again
+MAX_SMOKES = 3  # smoke tasks in a row that the platform may end before a person is told
 
 
 def steps_of(
@@ -84,7 +85,7 @@ def _object(rollout: Rollout, objection: Objection, seen: Snapshot, group: Group
             news = rollout.phase is not Phase.AWAITING_APPROVAL
             return Decision(rollout=asking, wake_in=900.0, report=news, grade=Grade.P4)
         case _:
-            waited = (now - (rollout.waiting_since or now)).total_seconds()
+            waited = rollout.watched_since(rollout.waiting_since, now)
             if objection.spoils and waited > group.limits.deadline_seconds:
                 return hold(rollout, objection.reason, f"{objection.why}; waited {waited:.0f} s", now, grade=Grade.P2)
             waiting = enter(rollout, Phase.WAITING, objection.reason, objection.why, now)
@@ -105,7 +106,7 @@ def _begin(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, no
     if unknown and "not_measured" not in rollout.forced:
         since = rollout.waiting_since or now
         why = f"the hash at a settled height of {', '.join(unknown)} is still to be read"
-        if (now - since).total_seconds() > group.limits.deadline_seconds:
+        if rollout.watched_since(since, now) > group.limits.deadline_seconds:
             return hold(rollout, "not_measured", why, now, grade=Grade.P2)
         waiting = enter(rollout, Phase.WAITING, "baseline", why, now)
         return Decision(rollout=replace(waiting, waiting_since=since), wake_in=SMOKE_POLL_SECONDS)
@@ -161,8 +162,7 @@ def smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now
 
 
 def _watch_smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
-    since = rollout.since or now
-    waited = (now - since).total_seconds()
+    waited = rollout.watched_since(rollout.since, now)
     task, answer = seen.smoke, seen.smoke_answer
     if task is None:
         if waited > group.limits.deadline_seconds:
@@ -177,8 +177,8 @@ def _watch_smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Gro
         return stay(passed, 0.0, StopSmoke(task=task.arn))
     if task.status == "STOPPED":
         cause = cause_of_death(task, group.damage_patterns)
-        if cause in (Cause.CAPACITY, Cause.OTHER) and rollout.smoke_tries < MAX_SMOKES:
-            return stay(replace(rollout, smoke_task=None, smoke_tries=rollout.smoke_tries + 1), WAIT_SECONDS)
+        if cause in (Cause.CAPACITY, Cause.OTHER):
+            return _smoke_again(rollout, task, now)
         return _smoke_failed(rollout, epitaph(task), task.log)
     allowed = group.smoke.start_period_seconds
     alive = (now - task.started_at).total_seconds() if task.started_at else 0.0
@@ -194,6 +194,15 @@ def _watch_smoke(rollout: Rollout, seen: Snapshot, state: GroupState, group: Gro
     if waited > group.limits.deadline_seconds:
         return hold(rollout, "no_capacity", f"the smoke task did not start within {waited:.0f} s", now, grade=Grade.P2)
     return stay(rollout, SMOKE_POLL_SECONDS)
+
+
+def _smoke_again(rollout: Rollout, task: Task, now: datetime) -> Decision:
+    """The platform or a person ended the smoke task: that says nothing of the image, so it is tried a few times."""
+    again = replace(rollout, smoke_task=None, smoke_tries=rollout.smoke_tries + 1)
+    if again.smoke_tries % MAX_SMOKES:
+        return stay(again, WAIT_SECONDS)
+    why = f"{MAX_SMOKES} smoke tasks were ended by others, the last: {epitaph(task)}"
+    return hold(again, "no_capacity", why, now, grade=Grade.P2)
 
 
 def _smoke_failed(rollout: Rollout, why: str, log: str, task: str | None = None) -> Decision:

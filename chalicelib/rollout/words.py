@@ -22,7 +22,6 @@ from chalicelib.rollout.model import (
     Phase,
     Request,
     Rollout,
-    Stable,
     Step,
     Word,
 )
@@ -130,17 +129,16 @@ def _rollback(key: str, request: Request, desk: Desk, group: Group, environment:
     """Take the open rollout back; with none open, return to the release that was promoted before this one."""
     if desk.active() is not None:
         return _end(request, desk, now, condemned=True, reason="rollback_requested")
-    history = desk.state.history
-    if len(history) < 2:
-        return desk.say("nothing to roll back to: no earlier release was ever promoted")
-    leaving, back = history[-1], history[-2]
+    barred = {stable.digest for stable in desk.state.stable.values()} | set(desk.state.quarantine)
+    back = next((p for p in reversed(desk.state.history) if p.digest not in barred), None)
+    if back is None:
+        return desk.say("nothing to roll back to: no earlier release was promoted that is not in quarantine")
     asked = replace(request, origin=Origin.RETURN, digest=back.digest, tag=None)
     rollout = _rollout(key, asked, group, environment, now)
     why = f"{request.by} took it back: {request.why or 'no reason given'}"
-    state = replace(desk.state, quarantine={**desk.state.quarantine, leaving.digest: why})
     targets = {name: revision for name, revision in back.revisions.items() if name in group.services}
     rollout = replace(rollout, returns=targets, why=why)
-    return _seat(rollout, replace(desk, state=state), now)
+    return _seat(rollout, desk, now)
 
 
 def _end(request: Request, desk: Desk, now: datetime, *, condemned: bool, reason: str) -> Desk:
@@ -233,8 +231,3 @@ def _rollout(key: str, request: Request, group: Group, environment: str, now: da
             ),
         ),
     )
-
-
-def adopted(state: GroupState, stable: Mapping[str, Stable]) -> GroupState:
-    """The state with what runs recorded as stable."""
-    return replace(state, stable={**state.stable, **stable})

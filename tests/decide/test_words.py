@@ -275,12 +275,14 @@ def promotion(rollout: str, digest: str, revision: int) -> Promotion:
 
 
 def test_rollback_of_a_promoted_release_returns_to_the_one_before() -> None:
-    """Its revisions are the targets, the release that is left is quarantined."""
+    """Its revisions are the targets; the release that is left is condemned when the return has come through, not now."""
     history = (promotion("r-a", STABLE_DIGEST, 1), promotion("r-b", TARGET_DIGEST, 2))
-    after = say(Word.ROLLBACK, desk_of(None, history=history))
+    desk = desk_of(None, history=history)
+    runs = {name: replace(stable, digest=TARGET_DIGEST) for name, stable in desk.state.stable.items()}
+    after = say(Word.ROLLBACK, replace(desk, state=replace(desk.state, stable=runs)))
     made = after.rollouts[after.state.active or ""]
     assert (made.origin, made.digest, made.returns["n1"]) == (Origin.RETURN, STABLE_DIGEST, "n1:1")
-    assert TARGET_DIGEST in after.state.quarantine
+    assert after.state.quarantine == {}
 
 
 def test_rollback_with_one_release_in_history_has_nowhere_to_go() -> None:

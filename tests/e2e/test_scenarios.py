@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.scenarios import SCENARIOS, run
 
-SCALE = 30.0
+SCALE = 40.0
 
 
 @pytest.mark.e2e

@@ -637,3 +637,45 @@ def test_what_can_never_be_read_is_held_with_its_words() -> None:
     rollout = stage.run()
     assert (rollout.phase, rollout.reason) == (Phase.HELD, "misconfigured")
     assert len(stage.tracker.tickets) == 1
+
+
+def test_second_rollback_finds_nothing_and_condemns_nothing() -> None:
+    """What runs as stable is never put into quarantine, and what was left is not returned to."""
+    stage = Stage()
+    stage.push()
+    stage.run()
+    stage.say(Word.ROLLBACK)
+    stage.run(digest=STABLE)
+    told = stage.say(Word.ROLLBACK).told
+    assert told[0].startswith("nothing to roll back to")
+    assert set(stage.ledger.group("nodes")[0].quarantine) == {TARGET}
+
+
+def test_finding_that_came_to_light_since_does_not_bar_the_way_back() -> None:
+    """A person returns to a promoted release whatever its scan says by now."""
+    stage = Stage()
+    stage.push()
+    stage.run()
+    key = (REPOSITORY, STABLE)
+    stage.ecr.images[key] = replace(stage.ecr.images[key], findings={"CRITICAL": 1})
+    stage.say(Word.ROLLBACK)
+    assert stage.run(digest=STABLE).phase is Phase.PROMOTED
+
+
+def test_smoke_that_the_platform_ends_again_and_again_is_held_and_condemns_nothing() -> None:
+    """Spot interruptions are not the version's fault; released, the image is tried anew."""
+    stage = Stage()
+    smoke = stage.nodes.all.pop("smoke of nodes")
+    stage.push()
+    for _ in range(12):
+        for task in [t for t in stage.ecs.all_tasks.values() if t.service is None and t.status != "STOPPED"]:
+            stage.ecs._stop(task, "SpotInterruption", "Your Spot Task was interrupted.")
+        stage.pass_time(40)
+        stage.tick()
+    rollout = stage.rollout()
+    assert rollout is not None
+    assert (rollout.phase, rollout.reason) == (Phase.HELD, "no_capacity")
+    assert stage.ledger.group("nodes")[0].quarantine == {}
+    stage.nodes.all["smoke of nodes"] = smoke
+    stage.say(Word.RELEASE)
+    assert stage.run().phase is Phase.PROMOTED
