@@ -7,8 +7,15 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from sandbox.stand_in import parse_faults
+
 SCALE = float(os.environ.get("SANDBOX_TIME_SCALE", "1"))
-FAULTS = ("die-at-start", "error5xx", "error5xx-after", "slow-start")
+FAULTS = {
+    "die-at-start": "prints an import error and exits 1",
+    "slow-start": "SECONDS before it listens",
+    "error5xx": "answers 500 to everything",
+    "error5xx-after": "SECONDS: from then on answers 500 to everything",
+}
 
 
 def main() -> int:
@@ -17,10 +24,10 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--fault", action="append", default=[])
     arguments = parser.parse_args()
-    faults = dict(text.partition("=")[::2] for text in arguments.fault)
-    unknown = set(faults) - set(FAULTS)
-    if unknown:
-        parser.error(f"unknown fault {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
+    try:
+        faults = parse_faults(arguments.fault, FAULTS)
+    except ValueError as error:
+        parser.error(str(error))
     if "die-at-start" in faults:
         print("ImportError: cannot import name 'Markup' from 'flask'", file=sys.stderr, flush=True)
         return 1

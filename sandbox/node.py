@@ -1,7 +1,7 @@
 """The stand-in XAI node: the real node's API and data on disk, a deterministic chain, and the faults people meet.
 
 Run as an image's command: `python -m sandbox.node --port {port} --data-dir {data_dir} --peers "{peers}" --name {name}`.
-Standard library only, because it starts dozens of times in a scenario. Every node mines the same block at a height, one
+Standard library and stand_in.py only, because it starts dozens of times in a scenario. Every node mines the same block at a height, one
 block time after its tip, and follows the longest valid chain of its peers. Two processes on one directory corrupt it,
 as they do with the real node. Block time: SANDBOX_BLOCK_SECONDS / SANDBOX_TIME_SCALE real seconds.
 """
@@ -19,6 +19,8 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from sandbox.stand_in import parse_faults
 
 FAULTS = {
     "die-at-start": "prints an import error and exits 1",
@@ -424,24 +426,6 @@ def fetch(url: str) -> dict[str, Any]:
         return found
 
 
-def parse_faults(texts: "list[str]", node: str) -> dict[str, Any]:
-    """Faults as NAME or NAME=VALUE, either with @NODE for the nodes whose name ends so. Raises ValueError."""
-    faults = {}
-    for argument in texts:
-        text, _, only = argument.partition("@")
-        name, _, value = text.partition("=")
-        if name not in FAULTS:
-            raise ValueError(
-                f"unknown fault {name!r}; there are: " + "; ".join(f"{k} ({v})" for k, v in FAULTS.items())
-            )
-        wants = FAULTS[name].split(maxsplit=1)[0].strip(":")
-        if wants in ("SECONDS", "HEIGHT", "N") and not value.isdigit():
-            raise ValueError(f"fault {name} is {name}={wants}, a whole number; not {text!r}")
-        if node.endswith(only):
-            faults[name] = value
-    return faults
-
-
 def main() -> int:
     """Run until SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.node")
@@ -454,7 +438,7 @@ def main() -> int:
     parser.add_argument("--fault", action="append", default=[], help="NAME[=VALUE][@NODE], may be repeated")
     arguments = parser.parse_args()
     try:
-        faults = parse_faults(arguments.fault, arguments.name)
+        faults = parse_faults(arguments.fault, FAULTS, arguments.name)
     except ValueError as error:
         parser.error(str(error))
     if "die-at-start" in faults:

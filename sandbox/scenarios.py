@@ -159,14 +159,8 @@ def foreign_change(world: World) -> None:
 
 
 def tracker_down(world: World) -> None:
-    """The tracker is down for an hour of the sandbox's time."""
+    """The tracker is down, and stays so until the rollback is over."""
     world.tracker.down = True
-
-    def mend() -> None:
-        time.sleep(world.clock.to_real(3600) if world.scale >= 200 else 20)
-        world.tracker.down = False
-
-    threading.Thread(target=mend, daemon=True).start()
 
 
 def no_capacity(world: World) -> None:
@@ -217,26 +211,30 @@ def disorder(world: World) -> None:
 def lambdas_off(world: World) -> None:
     """Our Lambdas are down from the first wave on until ECS' breaker has acted."""
     await_phase(world, "nodes", Phase.SHIFTING)
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up and not any(t.service for t in world.plane.tasks.values() if t.exit_code):
-        if _on_target(world, "xai-staging-node-1"):
-            break
-        time.sleep(0.02)
+    _sleep_until_the_breaker_acts(world, revisions=1)
+
+
+def breaker_elsewhere(world: World) -> None:
+    """A newer, bad image takes over after a wave that is COMPLETED for ECS; our Lambdas are down when its breaker acts."""
+    await_phase(world, "nodes", Phase.SHIFTING)
+    world.push("xai/node", "2.2.0", with_faults(NODE_COMMAND, ("die-after=4@node-1",)))
+    _sleep_until_the_breaker_acts(world, revisions=2)
+
+
+def _sleep_until_the_breaker_acts(world: World, *, revisions: int) -> None:
+    """Kill every Lambda from the first node's deployment after `revisions` others on, until ECS has rolled it back."""
+    service = world.plane.services[(world.fleet.cluster, "xai-staging-node-1")]
+    give_up = time.monotonic() + 120
 
     def dead(_name: str) -> None:
         raise LambdaKilledError
 
+    while time.monotonic() < give_up and len(service.history) <= revisions:
+        time.sleep(0.02)
     world.lambdas.crash = dead
-    while time.monotonic() < give_up:
-        service = world.plane.services[(world.fleet.cluster, "xai-staging-node-1")]
-        if service.primary.by_breaker:
-            break
+    while time.monotonic() < give_up and not service.primary.by_breaker:
         time.sleep(0.05)
     world.lambdas.crash = lambda _name: None
-
-
-def _on_target(world: World, name: str) -> bool:
-    return len(world.plane.services[(world.fleet.cluster, name)].history) > 1
 
 
 def torn_volume(world: World) -> None:
@@ -353,6 +351,7 @@ def newer_promoted(world: World, _rollout: Rollout) -> str | None:
 
 def ticket_arrives(world: World, _rollout: Rollout) -> str | None:
     """The ticket is sent when the tracker is back."""
+    world.tracker.down = False
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up and not world.tracker.issues:
         time.sleep(0.2)
@@ -362,13 +361,27 @@ def ticket_arrives(world: World, _rollout: Rollout) -> str | None:
 
 def rolled_back_while_down(world: World, _rollout: Rollout) -> str | None:
     """The rollback did not wait for the tracker."""
-    return None if world.tracker.down else "the tracker was back before the rollback ended"
+    return f"{len(world.tracker.issues)} tickets while it was down" if world.tracker.issues else None
 
 
 def breaker_acted(world: World, _rollout: Rollout) -> str | None:
     """It was really the breaker."""
     service = world.plane.services[(world.fleet.cluster, "xai-staging-node-1")]
     return None if any(d.by_breaker for d in service.history) else "the breaker never acted"
+
+
+def newer_taken_back(world: World, rollout: Rollout) -> str | None:
+    """The breaker went to the release before, which was never promoted; we went on to stable, and nothing is split."""
+    digest = world.images._by_tag("xai/node", "2.2.0")  # noqa: SLF001
+    newer = follow(world, "nodes", digest or "")
+    if (newer.phase, newer.reason) != (Phase.ROLLED_BACK, "circuit_breaker"):
+        return f"the newer rollout ended {newer.phase}: {newer.reason}: {newer.why}"
+    service = world.plane.services[(world.fleet.cluster, "xai-staging-node-1")]
+    went = next((d.definition.arn for d in service.history if d.by_breaker), None)
+    if went != rollout.steps[0].target:
+        return f"the breaker went to {went}, not to the release before"
+    off = [n for n, s in summary(world, newer)["services"].items() if s["revision"] != s["stable_revision"]]
+    return f"not on stable: {', '.join(off)}" if off else None
 
 
 def both_waves_went_back(world: World, rollout: Rollout) -> str | None:
@@ -426,6 +439,8 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(name="breaker-first", tells="our Lambdas are down, ECS' breaker acts: agreed with", ends=R,
                  reasons=("circuit_breaker",), faults=("die-after=4@node-1",), during=lambdas_off, tickets=1,
                  checks=(breaker_acted, updates(1))),
+        Scenario(name="breaker-elsewhere", tells="ECS' breaker returns to a release that was never promoted: corrected to stable",
+                 ends=S, reasons=("newer_push",), during=breaker_elsewhere, checks=(newer_taken_back,)),
         Scenario(name="alarm-in-bake", tells="an alarm of the node fires", ends=R, reasons=("alarm",), during=alarm_in_bake, tickets=1),
         Scenario(name="second-wave", tells="the second wave fails: the first goes back too", ends=R,
                  faults=("lose-utxo@node-2",), tickets=1, checks=(both_waves_went_back,)),

@@ -130,6 +130,16 @@ def test_address_is_a_binding_with_an_address_or_the_interface(
     assert task.address == address
 
 
+def test_thirty_services_are_three_calls(scripted: Scripted) -> None:
+    """DescribeServices takes ten."""
+    scripted.answers["DescribeServices"] = lambda request: {
+        "services": [a_service(serviceName=name) for name in request["services"]]
+    }
+    names = [f"node-{i}" for i in range(30)]
+    assert list(EcsServices(scripted.aws, "xai-test").describe(names)) == names
+    assert [len(request["services"]) for _, request in scripted.requests] == [10, 10, 10]
+
+
 def test_more_tasks_than_one_call_takes_are_all_read(scripted: Scripted) -> None:
     """ListTasks in pages, DescribeTasks a hundred a call."""
     arns = [f"{ARN}:task/xai-test/{i}" for i in range(150)]

@@ -68,13 +68,24 @@ class Talk:
         )  # fmt: skip
 
 
+def _with_nodes(fleet: Fleet, number: int) -> Fleet:
+    group = fleet.groups["nodes"]
+    first = next(iter(group.services.values()))
+    services = {f"node-{i}": first.model_copy(update={"wave": i}) for i in range(1, number + 1)}
+    limits = group.limits.model_copy(update={"max_services": number})
+    group = group.model_copy(update={"services": services, "limits": limits})
+    return fleet.model_copy(update={"groups": {**fleet.groups, "nodes": group}})
+
+
 class Stage:
     """One environment's node group on fakes, adopted on STABLE."""
 
-    def __init__(self, environment: str = "staging", *, adopted: bool = True) -> None:
-        """Services steady on stable, a good image pushed, nothing under way."""
+    def __init__(self, environment: str = "staging", *, adopted: bool = True, nodes: int | None = None) -> None:
+        """Services steady on stable, a good image pushed, nothing under way; `nodes`: so many, a wave each."""
         self.calls = Calls()
         self.fleet: Fleet = load(FLEETS / f"{environment}.yaml")
+        if nodes is not None:
+            self.fleet = _with_nodes(self.fleet, nodes)
         self.group = self.fleet.groups["nodes"]
         self.names = list(self.group.services)
         self.now = START + timedelta(hours=1)

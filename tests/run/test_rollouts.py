@@ -182,6 +182,60 @@ def test_breaker_that_went_elsewhere_is_corrected_to_stable() -> None:
     assert stage.ecs.services[name].primary.revision == stage.stable()[name].revision
 
 
+def test_deployment_that_failed_without_a_rollback_is_taken_back() -> None:
+    """ECS says FAILED and stays on the target, as with a breaker that may not roll back: the way back is ours."""
+    stage = Stage()
+    stage.push()
+    stage.run(until=lambda r: bool(r.touched) and r.steps[0].confirmed)
+    name = stage.names[0]
+    world = stage.ecs.services[name]
+    stage.ecs.crash(name)
+    world.deployments = [replace(d, state="FAILED") if d is world.primary else d for d in world.deployments]
+    rollout = stage.run()
+    assert (rollout.phase, rollout.reason) == (Phase.ROLLED_BACK, "tasks_died")
+    assert world.primary.revision == stage.stable()[name].revision
+
+
+def test_service_that_is_gone_is_held_at_the_highest_grade() -> None:
+    """Somebody deleted the service in mid-rollout: there is nothing left to take back."""
+    stage = Stage()
+    stage.push()
+    stage.run(until=lambda r: r.phase is Phase.BAKING)
+    for task in stage.ecs.running(stage.names[0]):
+        stage.ecs.stop(task.arn, "service deleted")
+    del stage.ecs.services[stage.names[0]]
+    rollout = stage.run(settle=False)
+    assert (rollout.phase, rollout.reason) == (Phase.HELD, "service_gone")
+    assert [ticket.title[:2] for ticket in stage.tracker.tickets] == ["P1"]
+
+
+def test_way_back_is_kept_before_the_image_runs_anywhere() -> None:
+    """A lifecycle rule may fire at any moment; stable's images are tagged first."""
+    stage = Stage()
+    stage.push()
+    stage.run(until=lambda r: bool(r.touched))
+    names = stage.calls.names
+    assert max(i for i, name in enumerate(names) if name == "ecr.keep") < names.index("ecs.run_alone")
+
+
+@pytest.mark.parametrize("phase", [Phase.SHIFTING, Phase.BAKING])
+def test_observation_makes_as_many_calls_for_two_services_as_for_thirty(phase: Phase) -> None:
+    """All services are asked for at once; what a call of the port costs in AWS calls, its adapter's tests say."""
+
+    def calls_of_a_tick(nodes: int) -> list[str]:
+        stage = Stage(nodes=nodes)
+        stage.push()
+        stage.run(until=lambda r: r.phase is phase)
+        before = len(stage.calls.names)
+        stage.pass_time(10)
+        stage.tick()
+        return sorted(name for name in stage.calls.names[before:] if not name.startswith("ledger."))
+
+    few = calls_of_a_tick(2)
+    assert "nodes.read" in few
+    assert few == calls_of_a_tick(10) == calls_of_a_tick(30)
+
+
 def test_foreign_change_is_held_and_not_fought() -> None:
     """Someone else changes the service mid-way."""
     stage = Stage()
