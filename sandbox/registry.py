@@ -246,8 +246,8 @@ class Images:
         self._repository(body)
         image = body["imageId"]
         digest = image.get("imageDigest") or self._by_tag(body["repositoryName"], image.get("imageTag", ""))
-        counts = self._findings.get((body["repositoryName"], digest or ""))
-        if counts is None:
+        counts = self._findings.get((body["repositoryName"], digest or ""), {})  # scanned on push, nothing found
+        if digest not in self._repository(body):
             raise EcrError("ScanNotFoundException", f"Image scan does not exist for the image with '{image}'")
         return {"registryId": ACCOUNT, "repositoryName": body["repositoryName"], "imageId": image,
                 "imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings": {"findingSeverityCounts": counts}}  # fmt: skip

@@ -428,6 +428,8 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(name="slow-start", tells="slow, but inside its start period", ends=P, faults=("slow-start=45",), tickets=0),
         Scenario(name="regresses", tells="starts from genesis", ends=R, faults=("regress",), tickets=1),
         Scenario(name="lags", tells="always 30 blocks behind", ends=R, faults=("lag=30",), tickets=1),
+        Scenario(name="stops-finality", tells="mines on, but finality never goes on", ends=R, reasons=("finality", "deadline"),
+                 faults=("finality-stuck",), tickets=1),
         Scenario(name="rate-limited", tells="we ask too often: not the node's fault", ends=H, reasons=("not_measured",),
                  faults=("rate-limit=3",), tickets=1),
         Scenario(name="older-api", tells="a release without /finality/status", ends=P, faults=("no-finality",), tickets=0),

@@ -64,9 +64,8 @@ def _ecs(action: str, resources: tuple[str, ...], condition: Condition = _CLUSTE
     return Grant(actions=(f"ecs:{action}",), resources=resources, condition=condition, source=_ECS)
 
 
-def _ecr(action: str) -> Grant:
-    resources = ("arn:aws:ecr:{region}:{account}:repository/{repository}",)
-    return Grant(actions=(f"ecr:{action}",), resources=resources, source=_ECR)
+def _ecr(action: str, resource: str = "arn:aws:ecr:{region}:{account}:repository/{repository}") -> Grant:
+    return Grant(actions=(f"ecr:{action}",), resources=(resource,), source=_ECR)
 
 
 def _dynamodb(*actions: str, resources: tuple[str, ...] = _TABLE) -> Grant:
@@ -94,7 +93,8 @@ CALLS: Mapping[str, tuple[Grant, ...]] = {
         _TABLE_KEY,
     ),
     "dynamodb:update_item": (_dynamodb("UpdateItem"), _TABLE_KEY),
-    "ecr:batch_get_image": (_ecr("BatchGetImage"),),
+    # Of every repository: the way back is proven by the images of sidecars too.
+    "ecr:batch_get_image": (_ecr("BatchGetImage", "arn:aws:ecr:{region}:{account}:repository/*"),),
     "ecr:describe_image_scan_findings": (_ecr("DescribeImageScanFindings"),),
     "ecr:describe_images": (_ecr("DescribeImages"),),
     "ecr:describe_repositories": (_ecr("DescribeRepositories"),),

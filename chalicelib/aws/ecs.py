@@ -42,7 +42,11 @@ class EcsServices:
 
     def tasks(self, *, container: str, port: int) -> tuple[Task, ...]:
         """Every task that is running or was stopped lately (ECS keeps stopped ones for about an hour)."""
-        arns = [arn for status in ("RUNNING", "STOPPED") for arn in task_arns(self._aws, self._cluster, status)]
+        arns = [
+            arn
+            for status in ("RUNNING", "STOPPED")
+            for arn in task_arns(self._aws, self._cluster, desiredStatus=status)
+        ]
         tasks: list[Task] = []
         for start in range(0, len(arns), TASKS_A_CALL):
             with translated():
@@ -103,10 +107,13 @@ class EcsServices:
         return described[0] if described else None
 
 
-def task_arns(aws: Aws, cluster: str, status: str, **narrowed: str) -> Iterator[str]:
-    """The ARNs of the cluster's tasks whose desired status is this."""
+def task_arns(aws: Aws, cluster: str, **narrowed: str) -> Iterator[str]:
+    """The ARNs of the cluster's tasks, by one filter; those that shall run, unless that is desiredStatus.
+
+    With startedBy there may be no other. Source: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
+    """
     with translated():
-        pages = ecs_client(aws).get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus=status, **narrowed)
+        pages = ecs_client(aws).get_paginator("list_tasks").paginate(cluster=cluster, **narrowed)
         for page in pages:
             yield from page["taskArns"]
 

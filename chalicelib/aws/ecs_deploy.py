@@ -57,10 +57,9 @@ class EcsDeployer:
         Placement constraints are not copied: they pin a node to the instance that holds its volume, and a lone task on
         scratch storage must neither need that instance nor fill it.
         """
-        for status in ("RUNNING", "STOPPED"):
-            known = next(task_arns(self._aws, self._cluster, status, startedBy=started_by), None)
-            if known is not None:
-                return known
+        known = next(task_arns(self._aws, self._cluster, startedBy=started_by), None)
+        if known is not None:
+            return known
         request = {
             "cluster": self._cluster,
             "taskDefinition": revision,

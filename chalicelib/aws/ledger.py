@@ -46,7 +46,7 @@ from chalicelib.rollout.ports import Claim, Entry
 KEEP = timedelta(days=90)  # of journal and pushes
 SAME_PUSH = timedelta(seconds=60)  # an event's time and the sweep's differ by less; a person's second push by more
 DETAIL_LIMIT = 100_000  # bytes of one journal entry's detail; an item may have 400 KB, a transaction 4 MB
-INBOX_A_CLAIM = 40  # leaves room in the transaction that carries them out
+INBOX_A_CLAIM = 20  # each may cost four writes of the hundred of the transaction that carries them out
 
 
 class DynamoLedger(DynamoOutbox):

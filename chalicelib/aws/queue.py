@@ -15,16 +15,15 @@ MAX_DELAY_SECONDS = 900
 class SqsWakeQueue:
     """The port `WakeQueue`."""
 
-    def __init__(self, aws: Aws, queue_url: str, *, scale: float = 1.0) -> None:
-        """Send to this queue; `scale` is how many seconds of the injected clock pass in a real one."""
+    def __init__(self, aws: Aws, queue_url: str) -> None:
+        """Send to this queue."""
         self._aws = aws
         self._queue_url = queue_url
-        self._scale = scale
 
     def wake(self, group: str, *, version: int, delay_seconds: float) -> None:
         """Send one wake-up for this version of the group's record; a later wake is reached in hops of 900 s."""
         # Rounded up: a message that comes before wake_at finds nothing to do and has to be sent again.
-        delay = min(MAX_DELAY_SECONDS, max(0, ceil(delay_seconds / self._scale)))
+        delay = min(MAX_DELAY_SECONDS, max(0, ceil(delay_seconds)))
         with translated(missing={"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}):
             self._aws.client("sqs").send_message(
                 QueueUrl=self._queue_url,

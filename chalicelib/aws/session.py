@@ -16,6 +16,8 @@ from botocore.config import Config
 CONNECT_SECONDS = 2
 READ_SECONDS = 5
 ATTEMPTS = 4
+# What is read for evidence gets one short try: a rollback waits for no log, and a part that cannot be read is named.
+IMPATIENT = frozenset({"logs", "cloudwatch", "elbv2"})
 
 
 class Aws:
@@ -25,13 +27,6 @@ class Aws:
         """Take a session to share, as the sandbox does to count calls, or make one."""
         self.region = region
         self._session = session or botocore.session.get_session()
-        self._config = Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            tcp_keepalive=True,
-            user_agent_extra="xai-ops",
-        )
         self._clients: dict[str, Any] = {}
         self._lock = Lock()  # clients are safe between threads, making them is not
 
@@ -40,6 +35,16 @@ class Aws:
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._session.create_client(
-                    service, region_name=self.region, config=self._config
+                    service, region_name=self.region, config=_config(1 if service in IMPATIENT else ATTEMPTS)
                 )
             return self._clients[service]
+
+
+def _config(attempts: int) -> Config:
+    return Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        tcp_keepalive=True,
+        user_agent_extra="xai-ops",
+    )

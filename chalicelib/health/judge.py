@@ -66,6 +66,10 @@ def judge_tasks(
 def judge_counts(view: ServiceView, revision: str) -> Finding:
     """Judge whether ECS runs what it should on this revision; missing capacity says nothing about the version."""
     primary = view.primary
+    if view.desired == 0:
+        return _finding(
+            "no_tasks_wanted", view.name, Standing.UNKNOWN, "scaled to 0: nothing runs that could be judged"
+        )
     if primary is not None and primary.revision == revision and view.steady:
         return _finding("tasks_running", view.name, Standing.GOOD, f"{view.running} of {view.desired} tasks running")
     text = (
@@ -279,7 +283,10 @@ def _finality(node: Node, reading: Reading, baseline: Baseline, limits: Limits) 
     lag = reading.height - 1 - (reading.finalized if reading.finalized is not None else -1)
     allowed = max(limits.max_finality_lag_blocks, baseline.finality_lag)
     text = f"finality {lag} blocks behind (limit {allowed})"
-    if lag <= allowed:
+    stands = baseline.finality_rises and not node.step.finality_rose
+    if stands:
+        text = f"{text}; it went on upon stable, and has not since this revision runs"
+    if lag <= allowed and not stands:
         return _finding("finality", node.step.service, Standing.GOOD, text)
     if node.may_pause:
         return _finding(

@@ -80,6 +80,8 @@ class Baseline:
     supply: float | None = None
     utxo_digest: str | None = None
     finality_lag: int | None = None
+    finalized: int | None = None  # the first finalised height that it said
+    finality_rises: bool = False  # a later one was higher: finality goes on
     offered: frozenset[Endpoint] = frozenset()  # what stable answered
     lacks: frozenset[Endpoint] = frozenset()  # what stable does not offer either
 

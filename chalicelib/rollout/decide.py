@@ -35,7 +35,6 @@ from chalicelib.rollout.model import (
     StopSmoke,
 )
 from chalicelib.rollout.phases import enter, hold, stay
-from chalicelib.rollout.plan import plan_waves
 from chalicelib.rollout.start import admit, smoke
 from chalicelib.rollout.way_back import begin_way_back, restore
 
@@ -51,6 +50,10 @@ def decide(
     rollout = remember(rollout, seen, group, now)
     if rollout.phase in TERMINAL:
         return stay(rollout, None)
+    if rollout.touched and rollout.phase is not Phase.HELD and _services_differ(rollout, group):
+        here, now_in = ", ".join(s.service for s in rollout.steps), ", ".join(group.services)
+        why = f"the fleet file changed: the rollout began with {here}, the group has {now_in} now"
+        return hold(rollout, "fleet_changed", why, now, grade=Grade.P2)
     decision = _by_phase(rollout, seen, state, group, now, heir=heir)
     strays = _strays(rollout, seen)
     return replace(decision, actions=(*strays, *decision.actions)) if strays else decision
@@ -67,7 +70,7 @@ def _by_phase(
     rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime, *, heir: bool
 ) -> Decision:
     if rollout.phase in IDLE:
-        return admit(rollout, seen, state, group, now)
+        return _judge_inherited(rollout, seen, group, now) or admit(rollout, seen, state, group, now)
     if rollout.phase is Phase.SMOKING:
         return smoke(rollout, seen, state, group, now)
     if rollout.phase is Phase.HELD:
@@ -78,6 +81,27 @@ def _by_phase(
     if rollout.phase is Phase.ROLLING_BACK:
         return restore(rollout, seen, group, now)
     return advance(rollout, seen, state, group, now, heir=heir)
+
+
+def _services_differ(rollout: Rollout, group: Group) -> bool:
+    return {step.service for step in rollout.steps} != set(group.services)
+
+
+def _judge_inherited(rollout: Rollout, seen: Snapshot, group: Group, now: datetime) -> Decision | None:
+    """What a superseded rollout left on its target is watched while the one that owns it now waits."""
+    if not rollout.touched or seen.unmeasured.keys() & {"services", "tasks"}:
+        return None
+    findings = tuple(
+        f
+        for step in rollout.touched
+        if step.service in seen.services
+        for f in judge_step(rollout, step, seen, group, now)
+    )
+    damaged = of_standing(findings, Standing.DAMAGED)
+    if damaged:
+        return hold(rollout, "data_damaged", _sentence(damaged), now, grade=Grade.P1, findings=findings)
+    bad = of_standing(findings, Standing.BAD)
+    return begin_way_back(rollout, bad[0].check, _sentence(bad), seen, now, findings=findings) if bad else None
 
 
 def advance(
@@ -91,6 +115,8 @@ def advance(
         f for step in rollout.touched if step.shifted_at for f in judge_step(rollout, step, seen, group, now)
     )
     rollout = _begin_bake(rollout, findings, now)
+    wave = tuple(step for step in rollout.steps if step.wave == rollout.wave)
+    findings = (*findings, *_of_the_others(rollout, wave, seen, group, now))
 
     damaged = of_standing(findings, Standing.DAMAGED)
     if damaged:  # the node refuses its own data: another version would not mend it
@@ -101,7 +127,6 @@ def advance(
     if _overdue(rollout, group, now):
         return _deadline(rollout, seen, group, now, findings)
 
-    wave = tuple(step for step in rollout.steps if step.wave == rollout.wave)
     unregistered = tuple(step for step in wave if step.target is None)
     if unregistered:
         return stay(rollout, 0.0, *(_registration(rollout, step) for step in unregistered), findings=findings)
@@ -114,12 +139,12 @@ def advance(
         return stay(baking, SHIFT_POLL_SECONDS, findings=findings)
     if not _baked(rollout, wave, group, now) or verdict_of(findings) is not Verdict.HEALTHY:
         return stay(rollout, BAKE_POLL_SECONDS, findings=findings)
-    return _next_wave(rollout, state, group, now, findings, heir=heir)
+    return _next_wave(rollout, state, now, findings, heir=heir)
 
 
 def _strayed(rollout: Rollout, seen: Snapshot, now: datetime) -> Decision | None:
     """A touched service is not where this rollout pointed it: ECS' breaker is agreed with, a person is not fought."""
-    for step in rollout.touched:
+    for step in rollout.steps:
         view = seen.services.get(step.service)
         primary = view.primary if view else None
         if view is None or primary is None:
@@ -129,11 +154,27 @@ def _strayed(rollout: Rollout, seen: Snapshot, now: datetime) -> Decision | None
         if view.breaker and step.shifted_at:
             why = f"ECS acted first on {step.service}: {view.breaker}"
             return begin_way_back(rollout, "circuit_breaker", why, seen, now)
-        if step.confirmed or primary.revision not in (step.start, step.target):
+        if step.confirmed or not step.touched or primary.revision not in (step.start, step.target):
             runs = primary.revision.rsplit("/", 1)[-1]
             why = f"someone else changed {step.service}: it runs {runs} now; not fought, a person must decide"
             return hold(rollout, "foreign_change", why, now, grade=Grade.P2)
     return None
+
+
+def _of_the_others(
+    rollout: Rollout, wave: tuple[Step, ...], seen: Snapshot, group: Group, now: datetime
+) -> tuple[Finding, ...]:
+    """Before the next wave moves, the services that have not moved yet must stand: one that is down is one too many."""
+    if rollout.phase is not Phase.BAKING or not _baked(rollout, wave, group, now):
+        return ()
+    findings = []
+    for step in rollout.steps:
+        view = seen.services.get(step.service)
+        if step.touched or view is None or view.steady:
+            continue
+        text = f"{step.service}, which has not moved yet, is not steady: {view.running} of {view.desired} tasks running"
+        findings.append(Finding(check="unsteady", service=step.service, standing=Standing.UNKNOWN, text=text))
+    return tuple(findings)
 
 
 def _begin_bake(rollout: Rollout, findings: tuple[Finding, ...], now: datetime) -> Rollout:
@@ -164,7 +205,7 @@ def _deadline(rollout: Rollout, seen: Snapshot, group: Group, now: datetime, fin
     unknown = of_standing(findings, Standing.UNKNOWN)
     if late and not any(f.check == "no_capacity" for f in unknown):
         return begin_way_back(rollout, "deadline", f"{limit}: {_sentence(late)}", seen, now, findings=findings)
-    reason = unknown[0].check if unknown and unknown[0].check == "no_capacity" else "not_measured"
+    reason = next((f.check for f in unknown if f.check in ("no_capacity", "unsteady", "no_tasks_wanted")), "not_measured")
     why = f"{limit}: {_sentence(unknown or late) or 'the change itself did not come through'}"
     return hold(rollout, reason, why, now, grade=Grade.P2, findings=findings)
 
@@ -207,25 +248,25 @@ def _steady_on_target(step: Step, seen: Snapshot) -> bool:
 def _next_wave(
     rollout: Rollout,
     state: GroupState,
-    group: Group,
     now: datetime,
     findings: tuple[Finding, ...],
     *,
     heir: bool,
 ) -> Decision:
     """A wave has baked: promote after the last one; else hand over to a newer image, or let the next wave move."""
-    waves = plan_waves(group).waves
-    if rollout.wave + 1 >= len(waves):
+    last = max(step.wave for step in rollout.steps)  # as recorded: the fleet file may have another plan by now
+    if rollout.wave >= last:
         why = f"{len(rollout.steps)} service(s) run {rollout.digest[:19]}"
         return Decision(rollout=enter(rollout, Phase.PROMOTED, "promoted", why, now), findings=findings)
-    if heir:
-        why = f"a newer image takes over after wave {rollout.wave + 1} of {len(waves)}"
+    if heir and state.hold is None:
+        why = f"a newer image takes over after wave {rollout.wave + 1} of {last + 1}"
         return Decision(rollout=enter(rollout, Phase.SUPERSEDED, "newer_push", why, now), findings=findings)
     if state.hold is not None:
         why = f"{state.hold.by} holds the group; wave {rollout.wave + 2} has not begun"
         return hold(rollout, "on_hold", why, now, grade=Grade.P4, report=False)
     number = rollout.wave + 1
-    text = f"wave {number + 1} of {len(waves)}: {', '.join(waves[number])}"
+    names = (step.service for step in rollout.steps if step.wave == number)
+    text = f"wave {number + 1} of {last + 1}: {', '.join(names)}"
     moved = enter(replace(rollout, wave=number, wave_since=now, bake_since=None), Phase.SHIFTING, "wave", text, now)
     return stay(moved, 0.0, findings=findings)
 

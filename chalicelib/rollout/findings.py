@@ -16,7 +16,7 @@ from chalicelib.health.judge import (
 )
 from chalicelib.health.model import Finding, Standing
 from chalicelib.rollout.memory import deaths_of
-from chalicelib.rollout.model import Phase, Rollout, ServiceView, Snapshot, Step
+from chalicelib.rollout.model import Phase, Rollout, Snapshot, Step
 
 
 def judge_step(rollout: Rollout, step: Step, seen: Snapshot, group: Group, now: datetime) -> tuple[Finding, ...]:
@@ -43,17 +43,16 @@ def judge_step(rollout: Rollout, step: Step, seen: Snapshot, group: Group, now: 
         bound = group.services[step.service].alarms
         states = None if "alarms" in seen.unmeasured else seen.alarms
         findings.extend(judge_alarms(step.service, bound, states, rollout.alarms))
-    if step.running_at is not None:  # before its tasks run nobody can answer
-        findings.extend(_answers(rollout, step, view, seen, group, now))
+    if step.running_at is not None and view.runs_primary:
+        findings.extend(_answers(rollout, step, seen, group, now))
+    else:  # before its tasks run nobody can answer: that says nothing, and is no health either
+        text = f"{step.service}: not asked: its tasks do not run yet, or one that was told to stop is still there"
+        findings.append(Finding(check="answers", service=step.service, standing=Standing.UNKNOWN, text=text))
     return tuple(findings)
 
 
-def _answers(
-    rollout: Rollout, step: Step, view: ServiceView, seen: Snapshot, group: Group, now: datetime
-) -> tuple[Finding, ...]:
+def _answers(rollout: Rollout, step: Step, seen: Snapshot, group: Group, now: datetime) -> tuple[Finding, ...]:
     limits = group.limits
-    if not view.runs_primary:
-        return ()  # judge_counts has said so
     reading = seen.readings.get(step.service)
     others = tuple(r for name, r in seen.readings.items() if name != step.service and r.reached)
     answers = judge_answers(step, reading, reaches_others=bool(others), limits=limits)
@@ -71,7 +70,7 @@ def _answers(
         trusted=frozenset(s.service for s in trusted),
         chain_stands=stands,
         may_sync=_may_sync(rollout, step, group, now),
-        may_pause=(now - (rollout.wave_since or now)).total_seconds() <= limits.finality_pause_max_seconds,
+        may_pause=_may_pause(rollout, limits.finality_pause_max_seconds, now),
     )
     return (answers, *judge_chain(node, limits))
 
@@ -81,6 +80,13 @@ def _may_sync(rollout: Rollout, step: Step, group: Group, now: datetime) -> bool
     if rollout.phase is not Phase.ROLLING_BACK and step.wave != rollout.wave:
         return False
     return _within(step, group.limits.sync_allowance_seconds, now)
+
+
+def _may_pause(rollout: Rollout, seconds: float, now: datetime) -> bool:
+    """Finality may pause for a while after any validator was restarted, forth or back."""
+    moments = [at for step in rollout.steps for at in (step.shifted_at, step.restored_at) if at is not None]
+    moments += [rollout.wave_since] if rollout.wave_since else []
+    return not moments or rollout.watched_since(max(moments), now) <= seconds
 
 
 def _within(step: Step, seconds: float, now: datetime) -> bool:

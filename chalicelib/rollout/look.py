@@ -102,12 +102,18 @@ def _with_breakers(
 def _with_logs(
     rollout: Rollout, tasks: tuple[Task, ...], group: Group, eyes: Eyes, gaps: dict[str, Unmeasured]
 ) -> tuple[Task, ...]:
-    """Fetch the log tail of tasks that died under this rollout: it tells damaged data from a bad version."""
+    """Fetch the log tail of the newest death under this rollout: it tells damaged data from a bad version."""
     seen = Snapshot(at=rollout.requested_at, tasks=tasks)
     dead = {t.arn for step in rollout.touched for t in deaths_of(step, seen, group)}
     if rollout.phase is Phase.SMOKING:
         dead |= {t.arn for t in tasks if t.started_by == rollout.smoke_mark and t.stopped_at is not None}
-    return tuple(replace(task, log=_tail(task, group, eyes, gaps)) if task.arn in dead else task for task in tasks)
+    newest = max(
+        (t for t in tasks if t.arn in dead and t.stopped_at), key=lambda t: (t.stopped_at, t.arn), default=None
+    )
+    if newest is None:
+        return tasks
+    told = replace(newest, log=_tail(newest, group, eyes, gaps))
+    return tuple(told if task is newest else task for task in tasks)
 
 
 def _tail(task: Task, group: Group, eyes: Eyes, gaps: dict[str, Unmeasured]) -> str:

@@ -40,7 +40,7 @@ def pointed(step: Step, **changes: object) -> Step:
     """A step that is about to be pointed somewhere: what it said on the revision that it leaves no longer counts."""
     fresh = replace(
         step, confirmed=False, running_at=None, strikes=0, answered_at=None, advanced_at=None, advanced=False,
-        highest=None, bake_height=None,
+        highest=None, bake_height=None, finalized=None, finalized_at=None, finality_rose=False,
     )  # fmt: skip
     return replace(fresh, **changes)  # type: ignore[arg-type]
 
@@ -93,6 +93,7 @@ def _remember_reading(step: Step, reading: Reading) -> Step:
         step = replace(step, strikes=0)
     if reading.reached:
         step = replace(step, answered_at=reading.at)
+    step = _remember_finality(step, reading)
     if reading.height is None:
         return step
     if step.highest is None or step.advanced_at is None:
@@ -100,6 +101,16 @@ def _remember_reading(step: Step, reading: Reading) -> Step:
     if reading.height > step.highest:
         return replace(step, height=reading.height, highest=reading.height, advanced_at=reading.at, advanced=True)
     return replace(step, height=reading.height)
+
+
+def _remember_finality(step: Step, reading: Reading) -> Step:
+    if reading.finalized is None:
+        return step
+    if step.finalized is None:
+        return replace(step, finalized=reading.finalized, finalized_at=reading.at)
+    if reading.finalized > step.finalized:
+        return replace(step, finalized=reading.finalized, finalized_at=reading.at, finality_rose=True)
+    return step
 
 
 def _baseline(known: Baseline | None, reading: Reading, limits: Limits) -> Baseline:
@@ -113,7 +124,11 @@ def _baseline(known: Baseline | None, reading: Reading, limits: Limits) -> Basel
     lag = None
     if reading.height is not None and reading.finalized is not None:
         lag = reading.height - 1 - reading.finalized
+    finalized = known.finalized if known.finalized is not None else reading.finalized
+    rises = finalized is not None and reading.finalized is not None and reading.finalized > finalized
     return Baseline(
+        finalized=finalized,
+        finality_rises=known.finality_rises or rises,
         height=max(_known((known.height, reading.height)), default=None),
         anchor=anchor,
         anchor_hash=known.anchor_hash or (reading.hashes.get(anchor) if anchor is not None else None),
@@ -129,9 +144,29 @@ def _known(values: Iterable[int | None]) -> list[int]:
     return [value for value in values if value is not None]
 
 
-def lacks_anchor(step: Step) -> bool:
-    """Whether a node's hash at its settled height is still to be read before it may be touched."""
+NODE_OFFERS = frozenset({Endpoint.STATS, Endpoint.STATE, Endpoint.BLOCK, Endpoint.FINALITY})
+
+
+def lacks_baseline(step: Step) -> str | None:
+    """What is still to be read of a node on stable before it may be touched; None when everything is known.
+
+    Each question must have been answered, or be one that stable does not offer: what was not measured there could not
+    be judged on the target.
+    """
     known = step.baseline
     if known is None:
-        return True
-    return known.anchor is not None and known.anchor_hash is None and Endpoint.BLOCK not in known.lacks
+        return "everything"
+    if known.anchor is None and Endpoint.STATS in known.lacks and Endpoint.STATE in known.lacks:
+        return None  # it says no height, so there is no block to ask for
+    unread = sorted(endpoint.value for endpoint in NODE_OFFERS - known.offered - known.lacks)
+    if unread:
+        return ", ".join(unread)
+    if known.anchor is not None and known.anchor_hash is None and Endpoint.BLOCK not in known.lacks:
+        return f"the hash at settled height {known.anchor}"
+    return None
+
+
+def awaits_finality(step: Step) -> bool:
+    """Whether it is still to be seen on stable that finality goes on there: only then it must go on upon the target."""
+    known = step.baseline
+    return known is not None and known.finalized is not None and not known.finality_rises

@@ -87,6 +87,9 @@ class Step:
     highest: int | None = None
     advanced_at: datetime | None = None
     advanced: bool = False  # whether it rose since it was last pointed somewhere
+    finalized: int | None = None  # the highest finalised height that it said there, and when that last rose
+    finalized_at: datetime | None = None
+    finality_rose: bool = False
     bake_height: int | None = None
     marked: bool = False  # the bad revision carries its tag
 
@@ -127,6 +130,7 @@ class Rollout:
     forced: frozenset[str] = frozenset()  # preflight reasons that a person overrode
     approved_by: str | None = None
     held_from: Phase | None = None  # where a release goes on
+    displaced: str | None = None  # the rollout that awaited approval until this one took its place
     rollback_since: datetime | None = None  # when it was decided to take it back
     repointed: bool = False  # ECS' breaker went elsewhere and we pointed it to stable, once
     condemned: bool = True  # whether a rollback quarantines the digest (a person's abort does not)
@@ -181,6 +185,7 @@ class Promotion:
     digest: str
     at: datetime
     revisions: Mapping[str, str]  # service -> task definition ARN
+    pushed_at: datetime | None = None  # of its image: an older push that comes late is history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

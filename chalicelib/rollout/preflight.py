@@ -39,7 +39,7 @@ class Objection:
 # What a person may override with `force`; facts that make a rollout impossible are not among them.
 FORCEABLE = frozenset(
     {"findings", "quarantined", "frozen", "on_hold", "unsteady", "irreversible", "nothing_stable", "not_measured",
-     "blast_radius", "way_back", "tag_moved"}
+     "blast_radius", "way_back", "tag_moved", "not_scanned", "drifted"}
 )  # fmt: skip
 _ORDER = (Ruling.REFUSE, Ruling.HOLD, Ruling.WAIT, Ruling.ASK)
 
@@ -59,6 +59,7 @@ def _objections(
     yield from _moment(rollout, state, group, now)
     if state.active == rollout.id:  # behind an active one the group is in motion; it is looked at again on its turn
         yield from _steady(seen, group)
+        yield from _drift(rollout, seen, state)
     yield from _approval(rollout, group)
 
 
@@ -93,6 +94,9 @@ def _image(rollout: Rollout, seen: Snapshot, group: Group) -> Iterator[Objection
         order = list(Severity)
         blocking = order[order.index(group.block_findings_at) :]
         found = {s.value: n for s in blocking if (n := image.findings.get(s.value, 0))}
+        if not image.scanned and rollout.origin is Origin.IMAGE:
+            text = f"{name} is not scanned yet; findings from {group.block_findings_at} on would block it"
+            yield _wait("not_scanned", text, spoils=True)
         if found:
             counts = ", ".join(f"{n} {severity}" for severity, n in found.items())
             yield _refuse("findings", f"the scan found {counts} (blocked from {group.block_findings_at} on)")
@@ -127,7 +131,8 @@ def _way_back(seen: Snapshot, state: GroupState, group: Group) -> Iterator[Objec
 def _moment(rollout: Rollout, state: GroupState, group: Group, now: datetime) -> Iterator[Objection]:
     if state.hold is not None:
         yield _wait("on_hold", f"{state.hold.by} holds the group: {state.hold.why or 'no reason given'}")
-    if rollout.origin is not Origin.RETURN:  # a person who takes a release back is never frozen out
+    # A person who takes a release back is never frozen out, nor what inherited half a group: that must not stay split.
+    if rollout.origin is not Origin.RETURN and not rollout.touched:
         for freeze in group.freeze:
             if freeze.covers(now):
                 yield _wait("frozen", f"freeze until {freeze.end:%H:%M} {freeze.timezone}: {freeze.why}")
@@ -155,6 +160,18 @@ def _steady(seen: Snapshot, group: Group) -> Iterator[Objection]:
         yield _wait(
             "not_measured", f"alarms could not be read: {', '.join(unread)} ({_why_not(seen, 'alarms')})", spoils=True
         )
+
+
+def _drift(rollout: Rollout, seen: Snapshot, state: GroupState) -> Iterator[Objection]:
+    """What runs must be what was promoted: somebody's hotfix would be lost, and stable would be no way back to it."""
+    owned = {step.service for step in rollout.touched}
+    for name, stable in state.stable.items():
+        view = seen.services.get(name)
+        primary = view.primary if view else None
+        if primary is not None and name not in owned and primary.revision != stable.revision:
+            runs, wanted = primary.revision.rsplit("/", 1)[-1], stable.revision.rsplit("/", 1)[-1]
+            text = f"{name} runs {runs}, but {wanted} is stable: adopt what runs, or point it back"
+            yield Objection(ruling=Ruling.HOLD, reason="drifted", why=text)
 
 
 def _approval(rollout: Rollout, group: Group) -> Iterator[Objection]:

@@ -20,6 +20,7 @@ from chalicelib.rollout.look import Eyes, look
 from chalicelib.rollout.model import (
     Decision,
     GroupState,
+    MarkBad,
     Origin,
     Phase,
     Rollout,
@@ -126,16 +127,22 @@ def _adopt(desk: Desk, by: str, room: Room, group: Group, now: datetime) -> Desk
     active = desk.active()
     if active is not None and active.phase is not Phase.HELD:
         return desk.say(f"nothing adopted: {active.id} is under way")
-    state, told = adopt(
-        desk.state.group,
-        group,
-        desk.state,
-        room.eyes,
-        room.hands.images,
-        by=by,
-        environment=room.fleet.environment,
-        now=now,
-    )
+    try:
+        state, told = adopt(
+            desk.state.group,
+            group,
+            desk.state,
+            room.eyes,
+            room.hands.images,
+            by=by,
+            environment=room.fleet.environment,
+            now=now,
+        )
+    except LostRaceError:
+        raise
+    except OpsError as error:  # a word that cannot be carried out must not stand in the way of those behind it
+        observe.alert("adopt_failed", group=desk.state.group, error=str(error))
+        return desk.say(f"nothing adopted: {error}")
     for line in told:
         desk = desk.say(line)
     if active is not None and set(group.services) <= set(state.stable):
@@ -186,7 +193,9 @@ def _decide_all(desk: Desk, room: Room, group: Group, now: datetime) -> tuple[Gr
             again = None if rollout.phase is Phase.HELD else RETRY_SECONDS
             decisions.append(Decision(rollout=rollout, wake_in=again))
             continue
-        heir = queued is not None and rollout is not queued and queued.smoked
+        # Only what waits for nothing but its turn may take over: else the group would be left split behind it.
+        ready = queued is not None and queued.phase is Phase.WAITING and queued.reason == "queued"
+        heir = ready and rollout is not queued
         decision = _decide_one(rollout, desk.state, room, group, now, heir=heir)
         state = settle(state, rollout, decision.rollout, now)
         decisions.append(decision)
@@ -294,6 +303,10 @@ def _act_one(decision: Decision, group: Group, room: Room, now: datetime) -> tup
         except OpsError as error:
             observe.log("action_failed", rollout_id=rollout.id, action=name, error=str(error))
             observe.count("ActionFailed", action=name)
+            if isinstance(action, MarkBad) and not error.retry:  # a label for people; the way back does not hang on it
+                steps = tuple(replace(s, marked=True) if s.target == action.revision else s for s in rollout.steps)
+                rollout = replace(rollout, steps=steps)
+                continue
             if error.retry or not rollout.open:
                 return replace(decision, rollout=_capacity_noted(rollout, error)), [RETRY_SECONDS]
             return _refused(rollout, name, error, now), []

@@ -14,7 +14,9 @@ def settle(state: GroupState, before: Rollout, after: Rollout, now: datetime) ->
         return state
     if after.phase is Phase.PROMOTED and after.steps:
         state = _promoted(state, after, now)
-    if (after.phase is Phase.ROLLED_BACK and after.condemned) or after.reason == "smoke_failed":
+    failed = (after.phase is Phase.ROLLED_BACK and after.condemned) or after.reason == "smoke_failed"
+    # A digest that is stable has proven itself: what failed is the configuration that came with it.
+    if failed and after.digest not in {stable.digest for stable in state.stable.values()}:
         state = replace(state, quarantine={**state.quarantine, after.digest: f"{after.id}: {after.why}"})
     if state.queued == after.id:
         return replace(state, queued=None)
@@ -37,10 +39,17 @@ def inherit(heir: Rollout, ended: Rollout) -> Rollout:
     return replace(heir, steps=heirs)
 
 
+def _pushed_at(rollout: Rollout) -> datetime | None:
+    """When the image was pushed, as far as the record says: a person's start stands for the time at which it was asked."""
+    return rollout.requested_at if rollout.origin is Origin.IMAGE else None
+
+
 def _promoted(state: GroupState, rollout: Rollout, now: datetime) -> GroupState:
     revisions = {step.service: step.target for step in rollout.steps if step.target}
     stable = {name: Stable(revision=revision, digest=rollout.digest) for name, revision in revisions.items()}
-    promotion = Promotion(rollout=rollout.id, digest=rollout.digest, at=now, revisions=revisions)
+    promotion = Promotion(
+        rollout=rollout.id, digest=rollout.digest, at=now, revisions=revisions, pushed_at=_pushed_at(rollout)
+    )
     quarantine = {digest: why for digest, why in state.quarantine.items() if digest != rollout.digest}
     if rollout.origin is Origin.RETURN:  # what a person left is condemned once the return has come through, not before
         left = {known.digest for known in state.stable.values()} - {rollout.digest}

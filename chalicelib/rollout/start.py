@@ -13,7 +13,7 @@ from chalicelib.fleet.model import Group, Kind
 from chalicelib.health.death import Cause, cause_of_death, epitaph
 from chalicelib.health.model import Answer, Endpoint, Finding, Standing
 from chalicelib.incident.model import Grade
-from chalicelib.rollout.memory import lacks_anchor
+from chalicelib.rollout.memory import awaits_finality, lacks_baseline
 from chalicelib.rollout.model import (
     SMOKE_PASSED,
     Action,
@@ -59,6 +59,9 @@ def steps_of(
 
 def admit(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, now: datetime) -> Decision:
     """Carry out preflight's ruling on a rollout that has not begun."""
+    if {step.service for step in rollout.steps} != set(group.services):  # nothing was touched: it is planned anew
+        replanned = enter(rollout, Phase.WAITING, "baseline", "the fleet file changed: the waves are planned anew", now)
+        return Decision(rollout=replace(replanned, steps=()), wake_in=0.0)
     objection = preflight(rollout, seen, state, group, now)
     if objection is not None:
         return _object(rollout, objection, seen, group, now)
@@ -102,20 +105,33 @@ def _begin(rollout: Rollout, seen: Snapshot, state: GroupState, group: Group, no
     if state.active != rollout.id:
         waiting = enter(rollout, Phase.WAITING, "queued", "smoked; waits for the active rollout's wave to end", now)
         return Decision(rollout=waiting, wake_in=WAIT_SECONDS)
-    unknown = [s.service for s in rollout.steps if group.kind is Kind.NODE and not s.touched and lacks_anchor(s)]
-    if unknown and "not_measured" not in rollout.forced:
-        since = rollout.waiting_since or now
-        why = f"the hash at a settled height of {', '.join(unknown)} is still to be read"
-        if rollout.watched_since(since, now) > group.limits.deadline_seconds:
-            return hold(rollout, "not_measured", why, now, grade=Grade.P2)
-        waiting = enter(rollout, Phase.WAITING, "baseline", why, now)
-        return Decision(rollout=replace(waiting, waiting_since=since), wake_in=SMOKE_POLL_SECONDS)
+    if group.kind is Kind.NODE and "not_measured" not in rollout.forced:
+        unready = _await_baselines(rollout, group, now)
+        if unready is not None:
+            return unready
     plan: Plan = plan_waves(group)
     first = enter(rollout, Phase.SHIFTING, "wave", f"wave 1 of {len(plan.waves)}: {', '.join(plan.waves[0])}", now)
     keep = _keeps(rollout, state) if rollout.origin is Origin.RETURN else ()
     steps = tuple(_from_here(step, seen) for step in first.steps)
     first = replace(first, wave=0, wave_since=now, steps=steps, alarms=dict(seen.alarms) or first.alarms)
     return Decision(rollout=first, actions=keep, wake_in=0.0)
+
+
+def _await_baselines(rollout: Rollout, group: Group, now: datetime) -> Decision | None:
+    """Wait until every node that is to be touched has told on stable what it will be judged by."""
+    since = rollout.waiting_since or now
+    waited = rollout.watched_since(since, now)
+    fresh = [step for step in rollout.steps if not step.touched]
+    lacking = [f"{step.service} ({what})" for step in fresh if (what := lacks_baseline(step))]
+    # Finality that stood before the rollout is not held against it, once a block or two had their time to show it.
+    still = [step.service for step in fresh if awaits_finality(step) and waited <= group.limits.stall_seconds]
+    if not lacking and not still:
+        return None
+    why = f"still to be read on stable: {'; '.join(lacking) or 'whether finality goes on at ' + ', '.join(still)}"
+    if lacking and waited > group.limits.deadline_seconds:
+        return hold(rollout, "not_measured", why, now, grade=Grade.P2)
+    waiting = enter(rollout, Phase.WAITING, "baseline", why, now)
+    return Decision(rollout=replace(waiting, waiting_since=since), wake_in=SMOKE_POLL_SECONDS)
 
 
 def _from_here(step: Step, seen: Snapshot) -> Step:

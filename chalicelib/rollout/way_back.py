@@ -1,13 +1,16 @@
 """The way back: every touched service returns to *its stable revision*, wave by wave, and is judged there. Pure.
 
 Stable is the last revision that was promoted, never "the revision before". The wave that failed goes first, because it
-is down already; the next goes only when the one before it is steady and healthy, so a rollback never takes down more
-than a rollout would. When stable is sick too, the data may be damaged: HELD at the highest grade, nothing more is tried.
+is down already; the next goes when the one before it is steady and healthy, so a rollback takes down no more than a
+rollout would. Two things let the next one go sooner: what can only mend when the others are back too (a chain that the
+bad release holds still), and a batch that does not come up in its time without dying: nothing is left on a condemned
+release for that. A node that dies or refuses its data on stable stops everything: HELD at the highest grade, nothing
+more is tried.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.fleet.model import Group
@@ -36,15 +39,35 @@ def begin_way_back(
     return Decision(rollout=back, wake_in=0.0, findings=findings, report=True, grade=Grade.P2)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A batch that does not come back. `fatal`: a node died on stable or refused its data, so nothing more is tried."""
+
+    held: Decision
+    fatal: bool
+
+
 def restore(rollout: Rollout, seen: Snapshot, group: Group, now: datetime) -> Decision:
     """Take the batches back one after the other; end when all are steady and healthy on stable."""
-    for batch in _batches(rollout):
+    batches = _batches(rollout)
+    failed: Failed | None = None  # what a person must hear, once nothing is left on the target
+    for number, batch in enumerate(batches):
         strayed = _strayed(rollout, batch, seen, now)
         if strayed is not None:
             return strayed
-        decision = _restore_batch(rollout, batch, seen, group, now)
-        if decision is not None:
-            return decision
+        match _restore_batch(rollout, batch, seen, group, now):
+            case None:
+                continue
+            case Failed(fatal=True) as fatal:
+                return fatal.held
+            case Failed() as other:
+                failed = failed or other
+            case waiting:
+                ahead = any(not step.restored_at for later in batches[number + 1 :] for step in later)
+                if not (ahead and _hangs_on_others(waiting)):
+                    return waiting
+    if failed is not None:
+        return failed.held
     unmarked = [step for step in rollout.touched if step.target and step.shifted_at and not step.marked]
     if unmarked and rollout.condemned:
         marks = (MarkBad(revision=s.target, why=rollout.reason) for s in unmarked if s.target)
@@ -55,6 +78,16 @@ def restore(rollout: Rollout, seen: Snapshot, group: Group, now: datetime) -> De
     return Decision(rollout=replace(ended, timeline=(*ended.timeline, line)), report=True, grade=Grade.P2)
 
 
+# What a node says that depends on what the others run.
+_OTHERS_TOO = frozenset({"height_advancing", "height_stalled", "chain_stands", "lag", "finality", "forked"})
+
+
+def _hangs_on_others(waiting: Decision) -> bool:
+    """Whether all that is still wrong with a batch may be the fault of nodes that are on the target yet."""
+    wrong = [finding for finding in waiting.findings if finding.standing is not Standing.GOOD]
+    return bool(wrong) and not waiting.actions and all(finding.check in _OTHERS_TOO for finding in wrong)
+
+
 def _batches(rollout: Rollout) -> list[tuple[Step, ...]]:
     """The touched steps by wave: the failing wave first, then the others from the last to the first."""
     waves = sorted({step.wave for step in rollout.touched}, key=lambda wave: (wave != rollout.wave, -wave))
@@ -63,7 +96,7 @@ def _batches(rollout: Rollout) -> list[tuple[Step, ...]]:
 
 def _restore_batch(
     rollout: Rollout, batch: tuple[Step, ...], seen: Snapshot, group: Group, now: datetime
-) -> Decision | None:
+) -> Decision | Failed | None:
     """Point what is not on stable yet; then wait for it; None when the batch is done."""
     if not all(step.restored_at for step in batch):
         return _point(rollout, batch, seen, now)
@@ -73,7 +106,7 @@ def _restore_batch(
     damaged = of_standing(findings, Standing.DAMAGED)
     died = tuple(f for f in of_standing(findings, Standing.BAD) if f.check == "tasks_died")
     if damaged or died:
-        return _fails(rollout, damaged or died, findings, now)
+        return Failed(held=_fails(rollout, damaged or died, findings, now), fatal=True)
     if verdict_of(findings) is Verdict.HEALTHY:
         return None
     return _await(rollout, batch, findings, group, now, ())
@@ -115,16 +148,17 @@ def _await(
     group: Group,
     now: datetime,
     actions: tuple[Action, ...],
-) -> Decision:
+) -> Decision | Failed:
     """Give what the bad release left behind the time to heal: a node may reorganise and sync before it counts."""
     since = max(step.restored_at for step in batch if step.restored_at)
     running = [step.running_at for step in batch if step.running_at]
     healing = group.limits.sync_allowance_seconds + group.limits.start_period_seconds
     bad = of_standing(findings, Standing.BAD)
     if bad and len(running) == len(batch) and rollout.watched_since(max(running), now) > healing:
-        return _fails(rollout, bad, findings, now)
+        return Failed(held=_fails(rollout, bad, findings, now), fatal=False)
     if rollout.watched_since(since, now) > group.limits.deadline_seconds:
-        return _fails(rollout, tuple(f for f in findings if f.standing is not Standing.GOOD), findings, now)
+        wrong = tuple(f for f in findings if f.standing is not Standing.GOOD)
+        return Failed(held=_fails(rollout, wrong, findings, now), fatal=False)
     return stay(rollout, RESTORE_POLL_SECONDS, *actions, findings=findings)
 
 

@@ -20,6 +20,7 @@ from chalicelib.rollout.model import (
     Hold,
     Origin,
     Phase,
+    Promotion,
     Request,
     Rollout,
     Step,
@@ -85,9 +86,16 @@ def _start(key: str, request: Request, desk: Desk, group: Group, environment: st
     if rollout.origin is Origin.IMAGE and _stable_everywhere(rollout.digest, desk.state, group):
         done = enter(rollout, Phase.PROMOTED, "already_stable", "every service runs this digest already", now)
         return desk.put(done, f"{rollout.id}: already stable everywhere")
+    newest = max((p.pushed_at for p in desk.state.history if p.pushed_at is not None), default=None)
+    if request.pushed_at is not None and newest is not None and request.pushed_at < newest:
+        late = enter(
+            rollout, Phase.SUPERSEDED, "newer_push", f"an image pushed later ({newest:%F %T} UTC) was promoted", now
+        )
+        return desk.put(late, f"{rollout.id}: older than what was promoted")
     for known in filter(None, (desk.active(), desk.queued())):
         same = known.digest == rollout.digest and known.origin is rollout.origin
-        if same and known.phase is not Phase.ROLLING_BACK and request.pushed_at is not None:
+        stuck = known.phase in (Phase.ROLLING_BACK, Phase.HELD) and request.pushed_at is None
+        if same and known.phase is not Phase.ROLLING_BACK and not stuck:
             return desk.say(f"{known.id} rolls this digest out already")
         if request.pushed_at is not None and known.requested_at > request.pushed_at and known.origin is Origin.IMAGE:
             late = enter(rollout, Phase.SUPERSEDED, "newer_push", f"{known.id} is of a newer push", now)
@@ -101,11 +109,11 @@ def _seat(rollout: Rollout, desk: Desk, now: datetime) -> Desk:
     if active is not None and not _gives_way(active):
         if queued is not None:
             desk = _supersede(queued, rollout, desk, now)
-            rollout = _with_stray(rollout, queued)
+            rollout = _in_place_of(rollout, queued)
         return replace(desk, state=replace(desk.state, queued=rollout.id)).put(rollout, f"{rollout.id}: queued")
     if active is not None:
         desk = _supersede(active, rollout, desk, now)
-        rollout = _with_stray(rollout, active)
+        rollout = _in_place_of(rollout, active)
     return replace(desk, state=replace(desk.state, active=rollout.id)).put(rollout, f"{rollout.id}: requested")
 
 
@@ -125,12 +133,17 @@ def _with_stray(rollout: Rollout, ended: Rollout) -> Rollout:
     return replace(rollout, strays=(*rollout.strays, *ended.strays, *smokes))
 
 
+def _in_place_of(rollout: Rollout, ended: Rollout) -> Rollout:
+    """A new rollout that takes another's place: its smoke task, and a person's eye that may still be on it."""
+    displaced = ended.id if ended.phase is Phase.AWAITING_APPROVAL else ended.displaced
+    return replace(_with_stray(rollout, ended), displaced=displaced)
+
+
 def _rollback(key: str, request: Request, desk: Desk, group: Group, environment: str, now: datetime) -> Desk:
     """Take the open rollout back; with none open, return to the release that was promoted before this one."""
     if desk.active() is not None:
         return _end(request, desk, now, condemned=True, reason="rollback_requested")
-    barred = {stable.digest for stable in desk.state.stable.values()} | set(desk.state.quarantine)
-    back = next((p for p in reversed(desk.state.history) if p.digest not in barred), None)
+    back = _before_stable(desk.state)
     if back is None:
         return desk.say("nothing to roll back to: no earlier release was promoted that is not in quarantine")
     asked = replace(request, origin=Origin.RETURN, digest=back.digest, tag=None)
@@ -139,6 +152,21 @@ def _rollback(key: str, request: Request, desk: Desk, group: Group, environment:
     targets = {name: revision for name, revision in back.revisions.items() if name in group.services}
     rollout = replace(rollout, returns=targets, why=why)
     return _seat(rollout, desk, now)
+
+
+def _before_stable(state: GroupState) -> Promotion | None:
+    """The release promoted before the one that is stable, by revisions: a change of configuration is one of its own.
+
+    Counted from where stable was *first* promoted: what a person took back stands behind it, not before it.
+    """
+    runs = {name: stable.revision for name, stable in state.stable.items()}
+    first = next((i for i, p in enumerate(state.history) if _is_of(p, runs)), len(state.history))
+    earlier = (p for p in reversed(state.history[:first]) if p.digest not in state.quarantine)
+    return next((p for p in earlier if not _is_of(p, runs)), None)
+
+
+def _is_of(promotion: Promotion, runs: Mapping[str, str]) -> bool:
+    return all(runs.get(name) == revision for name, revision in promotion.revisions.items() if name in runs)
 
 
 def _end(request: Request, desk: Desk, now: datetime, *, condemned: bool, reason: str) -> Desk:
@@ -172,6 +200,9 @@ def _end(request: Request, desk: Desk, now: datetime, *, condemned: bool, reason
 def _approve(request: Request, desk: Desk) -> Desk:
     for rollout in filter(None, (desk.queued(), desk.active())):
         if request.rollout in (None, rollout.id) and rollout.phase is Phase.AWAITING_APPROVAL:
+            if request.rollout is None and rollout.displaced is not None:
+                text = f"not approved: {rollout.id} took the place of {rollout.displaced}; name the rollout that you reviewed"
+                return desk.say(text)
             return desk.put(replace(rollout, approved_by=request.by), f"{rollout.id}: approved by {request.by}")
     return desk.say("no rollout awaits approval")
 

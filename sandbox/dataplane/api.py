@@ -394,6 +394,8 @@ class EcsApi:
 
     def _list_tasks(self, body: Body, _now: datetime) -> Body:
         cluster, wanted = self._cluster(body), body.get("desiredStatus", "RUNNING")
+        if body.get("startedBy") and body.keys() & {"desiredStatus", "serviceName", "family", "containerInstance"}:
+            raise EcsError("InvalidParameterException", "startedBy must be the only filter that you use.")
         if body.get("serviceName"):
             self._service({**body, "service": body["serviceName"]})
         arns = []

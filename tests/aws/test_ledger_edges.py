@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from chalicelib.aws.ledger import DynamoLedger
+from chalicelib.aws.ledger import INBOX_A_CLAIM, DynamoLedger
 from chalicelib.aws.session import Aws
 from chalicelib.errors import AwsUnavailableError, LostRaceError, MisconfiguredError, ThrottledError
 from chalicelib.rollout.ports import Claim, Entry
@@ -161,10 +161,10 @@ def test_writes_that_meet_another_transaction_are_tried_again_and_then_throttled
 
 def test_long_inbox_is_read_in_parts_and_the_rest_stays_due(ledger: DynamoLedger) -> None:
     """A transaction takes a hundred writes; nothing of the rest is forgotten."""
-    for number in range(45):
+    for number in range(INBOX_A_CLAIM + 5):
         ledger.put_request(replace(a_hold(), at=NOW + timedelta(seconds=number)), now=NOW)
     claim = claimed(ledger)
-    assert len(claim.requests) == 40
+    assert len(claim.requests) == INBOX_A_CLAIM
     kept = ledger.record(claim, state=claim.state, done=[key for key, _ in claim.requests])
     version = ledger.release(kept, wake_at=None)
     assert ledger.due_groups(NOW) == (("nodes", version),)

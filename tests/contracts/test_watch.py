@@ -149,15 +149,14 @@ def test_wake_message_names_group_and_version_and_is_delayed(aws: Aws) -> None:
 
 
 def test_wake_later_than_a_message_may_wait_is_capped(aws: Aws) -> None:
-    """SQS would refuse more than 900 s; a scaled clock divides first."""
+    """SQS would refuse more than 900 s."""
     sent: list[int] = []
     aws.client("sqs").meta.events.register(
         "provide-client-params.sqs.SendMessage", lambda params, **_: sent.append(params["DelaySeconds"])
     )
     url = aws.client("sqs").create_queue(QueueName="ticks")["QueueUrl"]
     SqsWakeQueue(aws, url).wake("nodes", version=1, delay_seconds=5000.0)
-    SqsWakeQueue(aws, url, scale=20.0).wake("nodes", version=1, delay_seconds=5000.0)
-    assert sent == [900, 250]
+    assert sent == [900]
 
 
 def test_fake_queue_shows_what_was_sent() -> None:

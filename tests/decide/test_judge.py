@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -485,11 +486,24 @@ def test_finality_that_is_not_offered_is_not_measured(before: int | None, answer
     assert "finality" not in chain(make_node(step=step, reading=reading))
 
 
+def test_finality_that_stands_since_the_update_is_no_health() -> None:
+    """A rollout is shorter than the lag's limit: finality that went on upon stable must go on upon the target."""
+    before = make_baseline(finality_lag=2, finality_rises=True)
+    reading = make_reading(finalized=97)
+    stands = rising(baseline=before, finalized=97, finalized_at=ago(60))
+    for may_pause, standing in ((True, NOT_YET), (False, BAD)):
+        assert chain(make_node(step=stands, reading=reading, may_pause=may_pause))["finality"] is standing
+    rose = replace(stands, finality_rose=True)
+    assert chain(make_node(step=rose, reading=reading, may_pause=False))["finality"] is GOOD
+    stood = replace(stands, baseline=replace(before, finality_rises=False))  # as it did on stable
+    assert chain(make_node(step=stood, reading=reading, may_pause=False))["finality"] is GOOD
+
+
 def test_finality_pause_is_bounded_by_the_wave() -> None:
     """The pause is granted for finality_pause_max_seconds from the wave's start, then it counts."""
     group = make_group(limits={"max_finality_lag_blocks": 1})
     seen = Snapshot(at=NOW, services={"n1": make_view("n1")}, readings={"n1": make_reading(finalized=90)})
-    step = rising(baseline=make_baseline(finality_lag=0))
+    step = rising(baseline=make_baseline(finality_lag=0), shifted_at=ago(900))
     for since, standing in ((ago(300), NOT_YET), (ago(301), BAD)):
         rollout = make_rollout(step, phase=Phase.BAKING, wave_since=since)
         found = {f.check: f.standing for f in judge_step(rollout, step, seen, group, NOW)}

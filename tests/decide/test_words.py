@@ -20,6 +20,7 @@ from chalicelib.rollout.model import (
     Promotion,
     Request,
     Rollout,
+    Stable,
     StopSmoke,
     Word,
 )
@@ -271,18 +272,37 @@ def test_release_with_rollback_takes_it_back() -> None:
 
 def promotion(rollout: str, digest: str, revision: int) -> Promotion:
     """A release that was promoted."""
-    return Promotion(rollout=rollout, digest=digest, at=NOW, revisions={"n1": f"n1:{revision}", "n2": f"n2:{revision}"})
+    revisions = {name: f"{STABLE.format(name).removesuffix(':1')}:{revision}" for name in ("n1", "n2")}
+    return Promotion(rollout=rollout, digest=digest, at=NOW, revisions=revisions)
 
 
 def test_rollback_of_a_promoted_release_returns_to_the_one_before() -> None:
     """Its revisions are the targets; the release that is left is condemned when the return has come through, not now."""
     history = (promotion("r-a", STABLE_DIGEST, 1), promotion("r-b", TARGET_DIGEST, 2))
     desk = desk_of(None, history=history)
-    runs = {name: replace(stable, digest=TARGET_DIGEST) for name, stable in desk.state.stable.items()}
+    runs = {n: Stable(revision=arn, digest=TARGET_DIGEST) for n, arn in history[1].revisions.items()}
     after = say(Word.ROLLBACK, replace(desk, state=replace(desk.state, stable=runs)))
     made = after.rollouts[after.state.active or ""]
-    assert (made.origin, made.digest, made.returns["n1"]) == (Origin.RETURN, STABLE_DIGEST, "n1:1")
+    assert (made.origin, made.digest, made.returns["n1"]) == (Origin.RETURN, STABLE_DIGEST, STABLE.format("n1"))
     assert after.state.quarantine == {}
+
+
+def test_rollback_of_a_rollback_goes_further_back_and_not_forth() -> None:
+    """A, B, taken back to A: what stands before A is the way back, not B."""
+    history = tuple(
+        promotion(f"r-{n}", d, r)
+        for n, d, r in (("0", TARGET_DIGEST, 7), ("a", STABLE_DIGEST, 1), ("b", "sha256:b", 2))
+    )
+    back_on_a = (*history, promotion("r-return", STABLE_DIGEST, 1))
+    made = next(iter(say(Word.ROLLBACK, desk_of(None, history=back_on_a)).rollouts.values()))
+    assert made.digest == TARGET_DIGEST
+
+
+def test_rollback_of_a_configuration_returns_to_the_revisions_before_it() -> None:
+    """The same image on other revisions is a release of its own, and its digest is not condemned."""
+    history = (promotion("r-a", STABLE_DIGEST, 9), promotion("r-b", STABLE_DIGEST, 1))
+    made = next(iter(say(Word.ROLLBACK, desk_of(None, history=history)).rollouts.values()))
+    assert (made.digest, made.returns["n1"][-2:]) == (STABLE_DIGEST, ":9")
 
 
 def test_rollback_with_one_release_in_history_has_nowhere_to_go() -> None:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from chalicelib.errors import LostRaceError
+from chalicelib.errors import LostRaceError, MisconfiguredError
 from chalicelib.incident.model import Incident, Report
 from chalicelib.rollout.model import GroupState, Origin, Request, Rollout, Word
 from chalicelib.rollout.ports import Claim, Entry
 from tests.fakes.calls import Called, Calls
 
 SAME_PUSH = timedelta(seconds=60)
+INBOX_A_CLAIM, WRITES_A_TRANSACTION = 20, 100  # as DynamoDB's transactions want it
 
 
 @dataclass
@@ -142,7 +143,7 @@ class FakeLedger(Called):
         if record.owner not in (None, owner) and record.until is not None and record.until >= now:
             return None
         record.owner, record.until = owner, now + timedelta(seconds=lease_seconds)
-        record.wake_at, record.unread = record.until, False
+        record.wake_at, record.unread = record.until, len(record.inbox) > INBOX_A_CLAIM
         record.version += 1
         named = [each for each in (record.state.active, record.state.queued) if each]
         return Claim(
@@ -151,7 +152,7 @@ class FakeLedger(Called):
             owner=owner,
             until=record.until,
             rollouts={each: self.all_rollouts[each] for each in named if each in self.all_rollouts},
-            requests=tuple(sorted(record.inbox.items())),
+            requests=tuple(sorted(record.inbox.items()))[:INBOX_A_CLAIM],
         )
 
     def _held(self, claim: Claim) -> GroupRecord:
@@ -170,6 +171,10 @@ class FakeLedger(Called):
         done: Sequence[str],
     ) -> Claim:
         record = self._held(claim)
+        new = sum(rollout.id not in claim.rollouts for rollout in rollouts)
+        noted = len(reports) + 2 * len({report.key for report in reports})
+        if 1 + len(rollouts) + new + len(journal) + noted + len(done) > WRITES_A_TRANSACTION:
+            raise MisconfiguredError(f"could not record a tick of group {state.group}: too many writes")
         record.version += 1
         record.state = state
         self.all_rollouts |= {rollout.id: rollout for rollout in rollouts}
