@@ -205,7 +205,9 @@ def _deadline(rollout: Rollout, seen: Snapshot, group: Group, now: datetime, fin
     unknown = of_standing(findings, Standing.UNKNOWN)
     if late and not any(f.check == "no_capacity" for f in unknown):
         return begin_way_back(rollout, "deadline", f"{limit}: {_sentence(late)}", seen, now, findings=findings)
-    reason = next((f.check for f in unknown if f.check in ("no_capacity", "unsteady", "no_tasks_wanted")), "not_measured")
+    reason = next(
+        (f.check for f in unknown if f.check in ("no_capacity", "unsteady", "no_tasks_wanted")), "not_measured"
+    )
     why = f"{limit}: {_sentence(unknown or late) or 'the change itself did not come through'}"
     return hold(rollout, reason, why, now, grade=Grade.P2, findings=findings)
 
