@@ -3,10 +3,12 @@
 sqs_delay        delays run on the sandbox's clock
 alarm_events     SetAlarmState sends `CloudWatch Alarm State Change`
 target_health    the data plane's probes answer DescribeTargetHealth
+atomic_writes    a conditional write looks and writes in one step, as DynamoDB does; moto's threads may come between
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -15,6 +17,7 @@ from moto.apigateway.models import APIGatewayBackend
 from moto.awslambda.models import LambdaBackend
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.core.utils import unix_time_millis
+from moto.dynamodb.models import DynamoDBBackend
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus
 from moto.sqs.models import Message
 
@@ -35,6 +38,7 @@ def close_gaps(
         _patch(ELBv2Backend, "describe_target_health", _target_health(target_states)),
         _patch(LambdaBackend, "list_event_source_mappings", _mapping_names()),
         _patch(APIGatewayBackend, "import_rest_api", _api_document(APIGatewayBackend.import_rest_api, 0)),
+        atomic_writes(),
         _patch(APIGatewayBackend, "put_rest_api", _api_document(APIGatewayBackend.put_rest_api, 1)),
     ]
 
@@ -43,6 +47,22 @@ def close_gaps(
             step()
 
     return restore
+
+
+def atomic_writes() -> Callable[[], None]:
+    """Let one write of moto's DynamoDB begin when the one before it has ended; call what it returns to undo."""
+    lock = threading.RLock()
+
+    def alone(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def write(self: DynamoDBBackend, *arguments: Any, **more: Any) -> Any:
+            with lock:
+                return plain(self, *arguments, **more)
+
+        return write
+
+    names = ("put_item", "update_item", "delete_item", "transact_write_items")
+    undo = [_patch(DynamoDBBackend, name, alone(getattr(DynamoDBBackend, name))) for name in names]
+    return lambda: [step() for step in undo].clear()
 
 
 def _patch(owner: type, name: str, replacement: Callable[..., Any]) -> Callable[[], None]:

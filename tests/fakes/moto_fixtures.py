@@ -8,14 +8,17 @@ import pytest
 import requests
 
 from chalicelib.aws.session import Aws
+from sandbox.gaps import atomic_writes
 from tests.fakes.cloud import ENVIRONMENT, REGION, fresh_session, moto_server
 
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     """The address of a moto server that lives as long as the test run."""
+    undo = atomic_writes()
     with moto_server() as address:
         yield address
+    undo()
 
 
 @pytest.fixture
