@@ -62,7 +62,12 @@ def atomic_writes() -> Callable[[], None]:
 
     names = ("put_item", "update_item", "delete_item", "transact_write_items")
     undo = [_patch(DynamoDBBackend, name, alone(getattr(DynamoDBBackend, name))) for name in names]
-    return lambda: [step() for step in undo].clear()
+
+    def restore() -> None:
+        for step in undo:
+            step()
+
+    return restore
 
 
 def _patch(owner: type, name: str, replacement: Callable[..., Any]) -> Callable[[], None]:
