@@ -58,7 +58,7 @@ class Images:
         self._images: dict[str, dict[str, Stored]] = {}
         self.blobs: dict[str, bytes] = {}
         self._uploads: dict[str, bytes] = {}
-        self._findings: dict[tuple[str, str], dict[str, int]] = {}
+        self._findings: dict[tuple[str, str], dict[str, int] | None] = {}  # by digest; None: not scanned
         self.url = ""
         self.operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "PutImage": self._put_image,
@@ -92,9 +92,9 @@ class Images:
         settings = config.get("config", {})
         return Image(repository, digest, tuple(settings.get("Cmd") or ()), settings.get("Labels") or {})
 
-    def set_findings(self, repository: str, digest: str, counts: Mapping[str, int]) -> None:
-        """What a scan found."""
-        self._findings[(repository, digest)] = dict(counts)
+    def set_findings(self, repository: str, digest: str, counts: Mapping[str, int] | None) -> None:
+        """What the scan on push found; None: it did not run."""
+        self._findings[(repository, digest)] = None if counts is None else dict(counts)
 
     def delete(self, repository: str, digest: str) -> None:
         """Lose an image, as a lifecycle rule would."""
@@ -247,7 +247,7 @@ class Images:
         image = body["imageId"]
         digest = image.get("imageDigest") or self._by_tag(body["repositoryName"], image.get("imageTag", ""))
         counts = self._findings.get((body["repositoryName"], digest or ""), {})  # scanned on push, nothing found
-        if digest not in self._repository(body):
+        if counts is None or digest not in self._repository(body):
             raise EcrError("ScanNotFoundException", f"Image scan does not exist for the image with '{image}'")
         return {"registryId": ACCOUNT, "repositoryName": body["repositoryName"], "imageId": image,
                 "imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings": {"findingSeverityCounts": counts}}  # fmt: skip

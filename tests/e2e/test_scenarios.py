@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.scenarios import SCENARIOS, run
 
-SCALE = 40.0
+SCALE = 32  # faster ones are at the mercy of a loaded machine: a second lost is half of the stall limit
 
 
 @pytest.mark.e2e

@@ -325,6 +325,8 @@ def test_scan_that_did_not_run_is_not_found(local: LocalCloud, ecr: Any) -> None
     """Findings come from a scan, or not at all."""
     digest = push(ecr, REPOSITORY, "1.0", ["run"])
     asked = {"repositoryName": REPOSITORY, "imageId": {"imageDigest": digest}}
+    assert ecr.describe_image_scan_findings(**asked)["imageScanFindings"]["findingSeverityCounts"] == {}
+    local.images.set_findings(REPOSITORY, digest, None)
     with pytest.raises(ecr.exceptions.ScanNotFoundException):
         ecr.describe_image_scan_findings(**asked)
     local.images.set_findings(REPOSITORY, digest, {"CRITICAL": 2})
