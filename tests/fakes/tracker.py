@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chalicelib.errors import TicketUnavailableError
-from chalicelib.incident.model import Ticket
+from chalicelib.incident.document import Document
+from chalicelib.incident.model import Grade, Ticket, TicketState
+from chalicelib.incident.ports import Page
 from tests.fakes.calls import Called, Calls
+
+GRADES = frozenset(grade.value for grade in Grade)
 
 
 @dataclass
@@ -16,10 +20,10 @@ class FakeTicket:
     id: str
     marker: str
     title: str
-    body: str
+    body: Document
     labels: tuple[str, ...]
-    comments: dict[str, str] = field(default_factory=dict)  # marker -> body
-    state: str = "open"
+    comments: dict[str, Document] = field(default_factory=dict)  # marker -> body
+    state: TicketState = TicketState.OPEN
 
     def shown(self) -> Ticket:
         """What the tracker answers."""
@@ -39,36 +43,44 @@ class FakeTracker(Called):
         """See the port."""
         return self._call("tracker.find", lambda: self._find(marker))
 
-    def create(self, *, marker: str, title: str, body: str, labels: tuple[str, ...]) -> Ticket:
+    def create(self, page: Page) -> Ticket:
         """See the port."""
-        return self._call("tracker.create", lambda: self._create(FakeTicket("", marker, title, body, labels)))
+        return self._call("tracker.create", lambda: self._create(page))
 
-    def comment(self, ticket: str, body: str, *, marker: str) -> None:
+    def comment(self, ticket: str, body: Document, *, marker: str) -> None:
         """See the port."""
         self._call("tracker.comment", lambda: self._ticket(ticket).comments.setdefault(marker, body))
 
-    def amend(self, ticket: str, *, title: str, labels: tuple[str, ...]) -> None:
+    def update(self, ticket: str, page: Page, state: TicketState) -> None:
         """See the port."""
-        return self._call("tracker.amend", lambda: self._amend(ticket, title, labels))
+        return self._call("tracker.update", lambda: self._update(self._ticket(ticket), page, state))
+
+    def read(self, ticket: str) -> Ticket:
+        """See the port."""
+        return self._call("tracker.read", lambda: self._ticket(ticket).shown())
 
     def _reached(self) -> None:
         if self.down:
-            raise TicketUnavailableError("could not reach the tracker: it is down")
+            raise TicketUnavailableError("could not reach the tracker")
 
     def _ticket(self, ticket: str) -> FakeTicket:
         self._reached()
-        return next(each for each in self.tickets if each.id == ticket)
+        found = next((each for each in self.tickets if each.id == ticket), None)
+        if found is None:
+            raise TicketUnavailableError(f"the tracker has no ticket {ticket}")
+        return found
 
     def _find(self, marker: str) -> Ticket | None:
         self._reached()
         return next((each.shown() for each in self.tickets if each.marker == marker), None)
 
-    def _create(self, ticket: FakeTicket) -> Ticket:
+    def _create(self, page: Page) -> Ticket:
         self._reached()
-        ticket.id = str(len(self.tickets) + 1)
-        self.tickets.append(ticket)
-        return ticket.shown()
+        number = str(len(self.tickets) + 1)
+        self.tickets.append(FakeTicket(number, page.marker, page.title, page.body, page.labels))
+        return self.tickets[-1].shown()
 
-    def _amend(self, ticket: str, title: str, labels: tuple[str, ...]) -> None:
-        found = self._ticket(ticket)
-        found.title, found.labels = title, labels
+    def _update(self, ticket: FakeTicket, page: Page, state: TicketState) -> None:
+        kept = (label for label in ticket.labels if label not in GRADES)
+        ticket.title, ticket.labels = page.title, tuple(dict.fromkeys((*kept, *page.labels)))
+        ticket.state = state

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.errors import DeniedError, MisconfiguredError, NotFoundError, TicketUnavailableError
+from chalicelib.incident.document import Document, paragraph
+from chalicelib.incident.model import Grade, TicketState
+from chalicelib.incident.ports import Page
 from chalicelib.tickets.github import MOST_BODY, GitHubIssues, _carries, _hidden, _marked, fingerprint
+from sandbox.clock import ScaledClock
+from sandbox.trackers.desk import Desk
+from sandbox.trackers.github import TOKEN as SANDBOX_TOKEN
+from sandbox.trackers.github import GitHub
+from sandbox.trackers.service import Answered, Asked
+from tests.tickets.judges import openapi_judge
 from tests.tickets.loopback import Script, answering, playing
 
 TOKEN = "ghp_notarealtoken0123456789"
@@ -29,12 +39,17 @@ def github(url: str, *, token: Callable[[], str] = lambda: TOKEN) -> GitHubIssue
     return GitHubIssues(api_url=f"{url}/", repository="xai/operations", token=token, labels=("xai-ops",))
 
 
+def a_page(title: str = "t", *, body: Document = (), labels: tuple[str, ...] = ()) -> Page:
+    """A page."""
+    return Page(marker=MARKER, title=title, body=body, labels=labels, grade=Grade.P2)
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
         (answering(401, {"message": "Bad credentials"}), "renew the secret"),
         (answering(403, {"message": "Resource not accessible"}), "may not write issues"),
-        (answering(404, {"message": "Not Found"}), "check tickets.repository"),
+        (answering(404, {"message": "Not Found"}), "check repository"),
         (answering(410, {"message": "Issues are disabled"}), "switched off"),
         (answering(422, {"message": "Validation Failed"}), "refuses"),
         (answering(301, {"message": "Moved"}, Location="https://elsewhere.test/"), "renamed"),
@@ -83,7 +98,7 @@ def test_list_that_is_none_is_unavailable(body: bytes) -> None:
 def test_created_issue_without_number_is_unavailable(body: Any) -> None:
     """What cannot be found again was not delivered."""
     with playing(Script([answering(201, body)])) as url, pytest.raises(TicketUnavailableError):
-        github(url).create(marker=MARKER, title="t", body="b", labels=())
+        github(url).create(a_page())
 
 
 def test_nobody_listening_is_unavailable() -> None:
@@ -117,9 +132,10 @@ def test_create_sends_marker_first_and_every_label() -> None:
     """The marker is never cut off, and the ticket can be listed by its fingerprint."""
     script = Script([answering(201, ISSUE)])
     with playing(script) as url:
-        ticket = github(url).create(marker=MARKER, title="t" * 400, body="b" * 100_000, labels=("P2", "xai-ops"))
+        body = tuple(paragraph("b" * 500) for _ in range(200))
+        ticket = github(url).create(a_page(title="t" * 400, body=body, labels=("P2", "xai-ops")))
     method, path, headers, sent = script.sent[0]
-    assert (ticket.id, ticket.url, ticket.state) == ("5", "https://github.test/5", "open")
+    assert (ticket.id, ticket.url, ticket.state) == ("5", "https://github.test/5", TicketState.OPEN)
     assert (method, path, headers["Authorization"]) == ("POST", "/repos/xai/operations/issues", f"Bearer {TOKEN}")
     assert sent["labels"] == ["xai-ops", "P2", fingerprint(MARKER)]
     assert sent["body"].startswith(f"<!-- {MARKER} -->\n\nbbb")
@@ -137,6 +153,27 @@ def test_ticket_without_its_label_is_found_among_the_newest() -> None:
     assert found is not None
     assert found.id == "5"
     assert [f"labels={fingerprint(MARKER)}" in path for _, path, _, _ in script.sent] == [True, False]
+
+
+@pytest.mark.parametrize(("labelled", "newer"), [(False, 5), (True, 150)])
+def test_closed_ticket_is_found_without_its_label_or_far_down(labelled: bool, newer: int) -> None:
+    """By its label among however many, and without it among the newest; closed tickets are tickets."""
+    desk = Desk(ScaledClock(), GitHub)
+    desk.start()
+    try:
+        tracker = github(f"{desk.url}/github", token=lambda: SANDBOX_TOKEN)
+        ticket = tracker.create(a_page()).id
+        service: Any = desk.services["github"]
+        if not labelled:
+            service.answer(asked("PATCH", f"{ASKED}/{ticket}", {"labels": []}))
+        service.close(ticket)
+        for number in range(newer):
+            service.answer(asked("POST", ASKED, {"title": f"newer {number}"}))
+        found = tracker.find(MARKER)
+    finally:
+        desk.stop()
+    assert found is not None
+    assert (found.id, found.state) == (ticket, TicketState.CLOSED)
 
 
 def test_marker_quoted_in_a_body_is_not_the_ticket() -> None:
@@ -158,30 +195,148 @@ def test_comment_is_looked_for_on_every_page() -> None:
     page = [{"body": f"comment {number}"} for number in range(100)]
     script = Script([answering(200, page), answering(200, [{"body": _marked("rep-1", "here")}])])
     with playing(script) as url:
-        github(url).comment("5", "again", marker="rep-1")
+        github(url).comment("5", (paragraph("again"),), marker="rep-1")
     assert [method for method, *_ in script.sent] == ["GET", "GET"]
 
 
-def test_amend_keeps_what_people_added_and_drops_the_outdated_grade() -> None:
+def test_update_keeps_what_people_added_and_drops_the_outdated_grade() -> None:
     """People's own labels stay; a ticket has one grade."""
     script = Script([answering(200, ISSUE)])
     with playing(script) as url:
-        github(url).amend("5", title="worse", labels=("held", "P1"))
+        github(url).update("5", a_page(title="worse", labels=("held", "P1")), TicketState.OPEN)
     assert [(method, sent) for method, _, _, sent in script.sent] == [
-        ("PATCH", {"title": "worse"}),
-        ("PATCH", {"labels": ["mine", "xai-ops", "held", "P1"]}),
+        ("PATCH", {"title": "worse", "state": "open"}),
+        ("PATCH", {"labels": ["mine", "xai-ops", "held", "P1", fingerprint(MARKER)]}),
     ]
+
+
+def test_update_that_changes_no_label_sends_none() -> None:
+    """GitHub answers labels in its own order; people watching the ticket are spared a change that is none."""
+    labels = [{"name": name} for name in (fingerprint(MARKER), "P1", "mine", "xai-ops")]
+    script = Script([answering(200, {**ISSUE, "labels": labels})])
+    with playing(script) as url:
+        github(url).update("5", a_page(labels=("P1",)), TicketState.CLOSED)
+    assert [sent for *_, sent in script.sent] == [{"title": "t", "state": "closed", "state_reason": "completed"}]
+
+
+@pytest.mark.parametrize("state", [TicketState.OPEN, TicketState.ACKNOWLEDGED])
+def test_ticket_that_is_not_resolved_stays_open_and_its_assignees_people_s(state: TicketState) -> None:
+    """GitHub has no acknowledgement; who takes a ticket on is for people to say."""
+    script = Script([answering(200, ISSUE)])
+    with playing(script) as url:
+        github(url).update("5", a_page(), state)
+    assert script.sent[0][3] == {"title": "t", "state": "open"}
+    assert all(set(sent) <= {"title", "state", "labels"} for *_, sent in script.sent)
+
+
+def test_label_without_a_name_is_not_sent() -> None:
+    """GitHub would refuse the whole ticket for it."""
+    script = Script([answering(201, ISSUE)])
+    with playing(script) as url:
+        github(url).create(a_page(labels=("", " ", "P2")))
+    assert script.sent[0][3]["labels"] == ["xai-ops", "P2", fingerprint(MARKER)]
+
+
+@pytest.mark.parametrize(
+    ("issue", "state"),
+    [
+        ({"state": "open", "assignees": []}, TicketState.OPEN),
+        ({"state": "open", "assignees": [{"login": "ann"}]}, TicketState.ACKNOWLEDGED),
+        ({"state": "closed", "assignees": [{"login": "ann"}]}, TicketState.CLOSED),
+        ({"state": "open"}, TicketState.OPEN),
+    ],
+)
+def test_state_is_read_as_people_left_it(issue: dict[str, Any], state: TicketState) -> None:
+    """Somebody assigned took it on; closed is closed, whoever it belongs to."""
+    with playing(Script([answering(200, {"number": 5, **issue})])) as url:
+        assert github(url).read("5").state is state
 
 
 def test_ticket_id_cannot_leave_its_path() -> None:
     """An id is one part of a path, whatever is in it."""
     script = Script([answering(200, ISSUE)])
     with playing(script) as url:
-        github(url).amend("../../../user?x=", title="t", labels=())
+        github(url).update("../../../user?x=", a_page(), TicketState.CLOSED)
     assert all(path.startswith("/repos/xai/operations/issues/..%2F") for _, path, _, _ in script.sent)
 
 
-@given(st.text(max_size=60))
+ASKED = "/repos/xai/operations/issues"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", ASKED, {"body": "no title"}),
+        ("POST", ASKED, {"title": "t", "labels": "P2"}),
+        ("PATCH", f"{ASKED}/5", {"state": "resolved"}),
+        ("PATCH", f"{ASKED}/5", {"state_reason": "fixed"}),
+        ("POST", f"{ASKED}/5/comments", {}),
+        ("GET", f"{ASKED}/5/labels", None),
+    ],
+)
+def test_judge_rejects_a_request_that_github_does_not_know(method: str, path: str, body: Any) -> None:
+    """A judge that lets everything pass would prove nothing."""
+    with pytest.raises(AssertionError, match=f"{method} {path}"):
+        openapi_judge("octokit").request(asked(method, path, body))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(201, {"number": 5}), (201, []), (200, {}), (418, {}), (201, None)],
+)
+def test_judge_rejects_an_answer_that_github_never_gives(status: int, body: Any) -> None:
+    """A loopback tracker that leaves things out would let an adapter live on them."""
+    with pytest.raises(AssertionError, match=f"answered {status}"):
+        openapi_judge("octokit").response(asked("POST", ASKED, {"title": "t"}), Answered(status=status, body=body))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", ASKED, {"title": "t" * 257}, 422),
+        ("POST", ASKED, {"title": " "}, 422),
+        ("POST", ASKED, {"title": "t", "body": "b" * 65_537}, 422),
+        ("POST", ASKED, {"title": "t", "labels": ["l" * 51]}, 422),
+        ("POST", ASKED, {"title": "t", "labels": [""]}, 422),
+        ("PATCH", f"{ASKED}/1", {"title": "t" * 257}, 422),
+        ("PATCH", f"{ASKED}/1", {"state": "resolved"}, 422),
+        ("POST", f"{ASKED}/1/comments", {"body": ""}, 422),
+        ("POST", ASKED, None, 400),
+        ("GET", f"{ASKED}/2", None, 404),
+        ("GET", "/user", None, 404),
+    ],
+)
+def test_loopback_refuses_what_github_refuses(method: str, path: str, body: Any, status: int) -> None:
+    """In GitHub's own shape, and nothing is changed."""
+    service = GitHub("https://desk.test/github", ScaledClock())
+    service.answer(asked("POST", ASKED, {"title": "first"}))
+    call = asked(method, path, body)
+    answered = service.answer(call)
+    assert answered.status == status
+    assert answered.body["message"]
+    assert [shown.title for shown in service.shown()] == ["first"]
+    if path != "/user" and status != 400:
+        openapi_judge("octokit").response(call, answered)
+
+
+@pytest.mark.parametrize(("token", "status"), [("", 401), ("wrong", 401)])
+def test_loopback_knows_its_token(token: str, status: int) -> None:
+    """Nobody gets in without it."""
+    service = GitHub("https://desk.test/github", ScaledClock())
+    assert service.answer(asked("GET", ASKED, None, token=token)).status == status
+
+
+def asked(method: str, path: str, body: Any, *, token: str = SANDBOX_TOKEN) -> Asked:
+    """A call as it comes to the loopback tracker."""
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json", "user-agent": "test"}
+    raw = b"" if body is None else json.dumps(body).encode()
+    return Asked(method=method, path=path, headers=headers, body=body, raw=raw)
+
+
+MARKERS = st.text(max_size=60) | st.lists(st.sampled_from(("-", "--", "!", ">", "%2D", "\n", " ", "a"))).map("".join)
+
+
+@given(MARKERS)
 def test_marker_never_ends_its_comment(marker: str) -> None:
     """Whatever a key holds, the hidden line stays one HTML comment that is found again."""
     hidden = _hidden(marker)
@@ -191,7 +346,8 @@ def test_marker_never_ends_its_comment(marker: str) -> None:
     assert _carries({"body": _marked(marker, "body")}, marker)
 
 
-@given(st.text(max_size=20), st.text(max_size=20))
+@given(MARKERS, MARKERS)
+@example("a--", "a-%2D")
 def test_different_markers_are_hidden_differently(one: str, other: str) -> None:
     """No two keys share a ticket."""
     assert (_hidden(one) == _hidden(other)) == (one == other)
