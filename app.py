@@ -79,9 +79,10 @@ def task_changed(event: CloudWatchEvent) -> dict[str, Any]:
 
 @app.on_cw_event(_on("aws.cloudwatch", "CloudWatch Alarm State Change"))
 def alarm_changed(event: CloudWatchEvent) -> dict[str, Any]:
-    """An alarm changed its state: look sooner at the groups to which it is bound."""
+    """An alarm changed its state: note the trouble, and look sooner at the groups to which it is bound."""
     alarm = read_alarm(event.to_dict())
-    return doors.hasten(doors.groups_of_alarm(alarm.name), event.context)
+    noted = doors.note_alarm(alarm)
+    return {**noted, "hastened": doors.hasten(doors.groups_of_alarm(alarm.name), event.context)}
 
 
 def _hasten(change: ServiceChanged | None, event: CloudWatchEvent) -> dict[str, Any]:
@@ -95,12 +96,12 @@ def _hasten(change: ServiceChanged | None, event: CloudWatchEvent) -> dict[str, 
 
 @app.on_sqs_message(queue_arn=TICK_QUEUE_ARN, batch_size=10)
 def rollout_tick(event: SQSEvent) -> dict[str, Any]:
-    """Wake messages: run the groups that they name; a failed one comes again, the others do not."""
+    """Wake messages: run the groups and incidents that they name; a failed one comes again, the others do not."""
     failures = []
     for record in event:
         message_id = record.to_dict()["messageId"]
         try:
-            doors.run_wake(*doors.read_wake(record.body), event.context)
+            doors.run_message(record.body, event.context)
         except BadEventError as error:
             observe.log("event_malformed", error=str(error))
             observe.count("EventMalformed")

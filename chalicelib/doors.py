@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from chalicelib import observe
 from chalicelib.errors import BadEventError, BadRequestError, OpsError
+from chalicelib.events.signals import AlarmChanged
 from chalicelib.rollout.model import Origin, Request, Word
 from chalicelib.wiring import House, house
 
@@ -41,18 +42,42 @@ def run_ticks(groups: Iterable[str], context: Any) -> dict[str, Any]:
         except OpsError as error:
             observe.alert("tick_failed", group=group, error=str(error), kind=type(error).__name__)
             failures.append(error)
-    deliver_tickets(rooms, rooms.clock())
+    advance_troubles(rooms, rooms.clock())
     if failures:
         raise failures[0]
     return told
 
 
-def deliver_tickets(rooms: House, now: datetime) -> None:
-    """Send what the outbox holds; a tracker's trouble is never a tick's."""
-    from chalicelib.incident.run import deliver_reports  # noqa: PLC0415
-
+def advance_troubles(rooms: House, now: datetime) -> None:
+    """Run the incidents that are due; a tracker's trouble is never a tick's."""
     if rooms.ledger.due_incidents(now):
-        deliver_reports(rooms.ledger, rooms.tracker, now=now, lease_seconds=rooms.settings.lease_seconds)
+        from chalicelib.incident.run import advance_incidents  # noqa: PLC0415 - likewise
+
+        advance_incidents(rooms.desk, now=now)
+
+
+def note_alarm(alarm: AlarmChanged) -> dict[str, Any]:
+    """Note an alarm's change, if the fleet file has a rule for it; its incident is looked at after the gathering time."""
+    from chalicelib.incident.alarms import report_of_alarm  # noqa: PLC0415
+
+    rooms = house()
+    report = report_of_alarm(alarm, rooms.fleet)
+    if report is None:
+        observe.log("alarm_without_rule", alarm=alarm.name)
+        return {"ignored": f"no rule of the fleet file names alarm {alarm.name}"}
+    wait = rooms.fleet.incidents.gather_seconds
+    woken = rooms.ledger.put_reports([report], wake_at=rooms.clock() + timedelta(seconds=wait))
+    if woken:
+        rooms.queue.wake_incident(report.key, delay_seconds=wait)
+    return {"noted": report.key}
+
+
+def run_incident(key: str) -> dict[str, Any]:
+    """Run the incident that a wake message names, should it still be due."""
+    from chalicelib.incident.run import advance_incident  # noqa: PLC0415
+
+    rooms = house()
+    return {"ran": advance_incident(key, rooms.desk, now=rooms.clock())}
 
 
 def run_due(context: Any) -> dict[str, Any]:
@@ -61,7 +86,7 @@ def run_due(context: Any) -> dict[str, Any]:
     now = rooms.clock()  # one moment, one query: it answers for groups and incidents alike
     due = rooms.ledger.due_groups(now)
     if not due:
-        deliver_tickets(rooms, now)
+        advance_troubles(rooms, now)
         return {"idle": True}
     return run_ticks([group for group, _ in due if group in rooms.fleet.groups], context)
 
@@ -76,16 +101,19 @@ def run_wake(group: str, version: int, context: Any) -> dict[str, Any]:
     return run_ticks([group], context)
 
 
-def read_wake(body: str) -> tuple[str, int]:
-    """Read a wake message. Raises BadEventError."""
+def run_message(body: str, context: Any) -> dict[str, Any]:
+    """Run what a wake message names: a group at a version, or an incident. Raises BadEventError."""
     try:
         message = json.loads(body)
-        group, version = message["group"], message["version"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise BadEventError(f'wake message is {body[:80]!r}; expected {{"group": ..., "version": ...}}') from error
-    if not isinstance(group, str) or not isinstance(version, int) or group not in house().fleet.groups:
-        raise BadEventError(f"wake message is {body[:80]!r}; expected a group of the fleet file and a version")
-    return group, version
+    except ValueError:
+        message = None
+    match message:
+        case {"incident": str(key)}:
+            return run_incident(key)
+        case {"group": str(group), "version": int(version)} if group in house().fleet.groups:
+            return run_wake(group, version, context)
+    expected = '{"group": a group of the fleet file, "version": ...} or {"incident": ...}'
+    raise BadEventError(f"wake message is {body[:80]!r}; expected {expected}")
 
 
 def groups_of_service(cluster: str, service: str) -> tuple[str, ...]:

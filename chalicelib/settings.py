@@ -23,7 +23,7 @@ class Settings:
     tick_queue_url: str
     fleet_file: Path
     region: str
-    tickets_api_url: str | None
+    trackers_url: str | None
     probe_timeout_seconds: float
     lease_seconds: int
 
@@ -40,7 +40,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         tick_queue_url=_text(environ, "XAI_OPS_TICK_QUEUE_URL"),
         fleet_file=Path(environ.get("XAI_OPS_FLEET_FILE") or packaged),
         region=environ.get("AWS_REGION") or _text(environ, "AWS_DEFAULT_REGION"),
-        tickets_api_url=environ.get("XAI_OPS_TICKETS_API_URL") or None,
+        trackers_url=environ.get("XAI_OPS_TRACKERS_URL") or None,
         probe_timeout_seconds=_number(environ, "XAI_OPS_PROBE_TIMEOUT_SECONDS", default=3.0, least=0.1, most=20.0),
         # Longer than the longest Lambda time-out (60 s), so that a living tick never loses its claim.
         lease_seconds=int(_number(environ, "XAI_OPS_LEASE_SECONDS", default=90.0, least=30.0, most=86_400.0)),

@@ -7,7 +7,7 @@ of their own (another clock, another botocore session) without anything else kno
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,12 +18,14 @@ if TYPE_CHECKING:  # each import is paid when its adapter is first asked for, no
     import botocore.session
 
     from chalicelib.aws.ledger import DynamoLedger
+    from chalicelib.aws.queue import SqsWakeQueue
     from chalicelib.aws.session import Aws
     from chalicelib.fleet.model import Fleet
-    from chalicelib.incident.ports import Tracker
+    from chalicelib.incident.ports import Evidence, Explanation, Tracker
+    from chalicelib.incident.run import Desk
     from chalicelib.rollout.act import Hands
     from chalicelib.rollout.look import Eyes
-    from chalicelib.rollout.ports import Images, Nodes, WakeQueue
+    from chalicelib.rollout.ports import Images, Nodes
     from chalicelib.rollout.run import Room
 
 Clock = Callable[[], datetime]
@@ -79,7 +81,7 @@ class House:
         return DynamoLedger(self.aws, self.settings.table)
 
     @cached_property
-    def queue(self) -> WakeQueue:
+    def queue(self) -> SqsWakeQueue:
         """The tick queue."""
         from chalicelib.aws.queue import SqsWakeQueue  # noqa: PLC0415
 
@@ -121,18 +123,51 @@ class House:
         return Hands(services=self.eyes.services, deployer=deployer, images=self.images)
 
     @cached_property
-    def tracker(self) -> Tracker:
-        """The fleet file's tracker; its token is read when the first ticket is written."""
-        from chalicelib.aws.secrets import TokenStore  # noqa: PLC0415
-        from chalicelib.tickets.github import GitHubIssues  # noqa: PLC0415
+    def trackers(self) -> Mapping[str, Tracker]:
+        """The fleet file's trackers."""
+        from chalicelib.wiring_trackers import make_trackers  # noqa: PLC0415
 
-        tickets, tokens = self.fleet.tickets, TokenStore(self.aws)
-        return GitHubIssues(
-            api_url=self.settings.tickets_api_url or tickets.api_url,
-            repository=tickets.repository,
-            token=lambda: tokens.get(tickets.token_secret),
-            labels=tickets.labels,
+        return make_trackers(
+            self.fleet.incidents, self.aws, environment=self.fleet.environment, base_url=self.settings.trackers_url
         )
+
+    @property
+    def desk(self) -> Desk:
+        """What one call's ticks of incidents need; which trackers are down is known to that call alone."""
+        from chalicelib.incident.run import Desk  # noqa: PLC0415
+
+        return Desk(
+            outbox=self.ledger,
+            trackers=self.trackers,
+            policy=self.fleet.incidents,
+            circumstances=self,
+            alarms=self.eyes.alarms,
+            evidence=self.evidence,
+            lease_seconds=self.settings.lease_seconds,
+        )
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What is read when an incident opens."""
+        from chalicelib.aws.evidence import AwsEvidence  # noqa: PLC0415
+
+        return AwsEvidence(self.fleet, self.ledger, self.eyes.services)
+
+    def explain(self, group: str | None, now: datetime) -> Explanation | None:
+        """The port `Circumstances`: maintenance, or an open rollout of the group."""
+        from chalicelib.incident.circumstances import maintenance, rollout_under_way  # noqa: PLC0415
+        from chalicelib.rollout.model import OWNING  # noqa: PLC0415
+        from chalicelib.rollout.render import incident_key  # noqa: PLC0415
+
+        planned = maintenance(self.fleet.incidents, group, now)
+        if planned is not None or group is None:
+            return planned
+        state, _ = self.ledger.group(group)
+        rollout = self.ledger.rollout(state.active) if state.active else None
+        if rollout is None or rollout.phase not in OWNING:
+            return None
+        key = incident_key(rollout.environment, rollout.group, rollout.id)
+        return rollout_under_way(rollout.id, rollout.phase.value, key)
 
     def room(self, may_go_on: Callable[[], bool]) -> Room:
         """What one tick needs."""

@@ -1,37 +1,39 @@
-"""The port `Outbox` on DynamoDB: reports that wait until a tracker has them.
+"""The port `Outbox` on DynamoDB: reports that wait until they are folded in, incidents until they are due.
 
-Knows the table's layout (table.py). Must not know any tracker. A report is written by the ledger, in the transaction
-that changes the phase; here it is claimed, and dropped once it was told.
+Knows the table's layout (table.py). Must not know any tracker, nor what becomes of an incident.
+
+A report makes its incident due, at the latest by the `asked_at` of the first report since the last claim: a storm cannot
+push that away, and cannot wake a tick more often than its senders ask for. A claim takes `asked_at` away *before* it
+reads the reports, so whatever it did not see has set it again, and the save then leaves that wake alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.aws.documents import dump, load
 from chalicelib.aws.session import Aws
-from chalicelib.aws.table import OPEN, RECORD, TRIES, Item, Table, delete, key, n, number_of, put, s, stamp, text_of
-from chalicelib.errors import LostRaceError, ThrottledError
+from chalicelib.aws.table import OPEN, RECORD, Item, Table, delete, key, n, number_of, put, s, stamp, text_of
+from chalicelib.errors import LostRaceError
 from chalicelib.incident.model import Incident, Report
 
 INCIDENTS = "INCIDENTS"
 A_PAGE = 50
 LISTED = 500  # keys looked at to find a page of the newest
-DROPPED = 90  # told reports deleted in one save; the rest are known as told and go next time
+FOLDED_A_CLAIM = 90  # leaves room in the transaction that drops them
+SEEN_KEPT = timedelta(days=3)  # EventBridge retries for a day, Lambda for six hours
 
 
 def report_writes(reports: Iterable[Report]) -> list[dict[str, Any]]:
     """The writes that note these reports, for the ledger's transaction: each report, and its incident made due."""
     reports = tuple({report.id: report for report in reports}.values())
-    writes = [put(_incident(report.key), f"REPORT#{report.id}", doc=s(dump(report))) for report in reports]
-    firsts: dict[str, Report] = {}
-    for report in reports:
-        firsts.setdefault(report.key, report)  # a transaction may touch an item once
-    for report in firsts.values():
-        writes += [_incident_write(report), put(INCIDENTS, report.key)]
+    writes = [_report_put(report) for report in reports]
+    for report in _firsts(reports):
+        update = _due_update(report, report.at)
+        writes += [{"Update": {"Key": key(_incident(report.key), RECORD), **update}}, put(INCIDENTS, report.key)]
     return writes
 
 
@@ -42,21 +44,39 @@ class DynamoOutbox:
         """Keep incidents, and what else is built on this, in the table of this name."""
         self._table = Table(aws, table)
 
-    def due_incidents(self, now: datetime) -> tuple[Incident, ...]:
-        """Incidents with pending reports whose next try is due, at most a page."""
+    def put_reports(self, reports: Sequence[Report], *, wake_at: datetime) -> tuple[str, ...]:
+        """Note reports and make their incidents due by then at the latest; one that was ever put is not put again.
+
+        Due also when the report was seen before: whoever put it may have died in between. Returns the keys of those
+        whose wake this call set.
+        """
+        woken = []
+        for report in reports:
+            seen = put(_incident(report.key), f"SEEN#{report.id}", ttl=n(int((report.at + SEEN_KEPT).timestamp())))
+            seen["Put"]["ConditionExpression"] = "attribute_not_exists(pk)"
+            self._table.transact([seen, _report_put(report)])
+        for report in _firsts(reports):
+            record = self._table.update(_incident(report.key), _due_update(report, wake_at)) or {}
+            self._table.put(INCIDENTS, report.key)
+            if text_of(record, "asked_at") == stamp(wake_at):
+                woken.append(report.key)
+        return tuple(woken)
+
+    def due_incidents(self, now: datetime) -> tuple[str, ...]:
+        """Keys of the incidents that are due, at most a page."""
         names = [str(text_of(item, "pk")) for item in self._table.due(now)]
-        records = self._records([name for name in names if name.startswith("INCIDENT#")])
-        return tuple(self._with_pending(record) for record in records)
+        return tuple(name.removeprefix("INCIDENT#") for name in names if name.startswith("INCIDENT#"))
 
     def claim_incident(self, key: str, *, now: datetime, lease_seconds: int) -> Incident | None:
-        """Take the incident for one delivery, or None when another tick has it or nothing is pending."""
+        """Take the incident with its oldest pending reports, or None when another tick has it or nothing is due."""
         until = s(stamp(now + timedelta(seconds=lease_seconds)))
-        # wake_at becomes the lease's end: a deliverer that dies is followed by another then.
+        # wake_at becomes the lease's end: a tick that dies is followed by another then.
         record = self._table.update(
             _incident(key),
             {
-                "UpdateExpression": "SET lease_until = :until, wake_at = :until ADD version :one",
-                "ConditionExpression": "#open = :open AND (attribute_not_exists(lease_until) OR lease_until < :now)",
+                "UpdateExpression": "SET lease_until = :until, wake_at = :until REMOVE asked_at ADD version :one",
+                "ConditionExpression": "#open = :open AND wake_at <= :now "
+                "AND (attribute_not_exists(lease_until) OR lease_until < :now)",
                 "ExpressionAttributeNames": {"#open": "open"},
                 "ExpressionAttributeValues": {
                     ":until": until,
@@ -68,111 +88,132 @@ class DynamoOutbox:
         )
         if record is None:
             return None
-        incident = self._with_pending(record)
-        if not incident.pending:  # told already by a tick whose last write was lost
-            self.save_incident(incident, next_try=None)
-            return None
-        return incident
+        items, more = self._table.query(_incident(key), "REPORT#", limit=FOLDED_A_CLAIM)
+        if more:
+            asked = {
+                "UpdateExpression": "SET asked_at = :now, wake_at = :now",
+                "ExpressionAttributeValues": {":now": s(stamp(now))},
+            }
+            self._table.update(_incident(key), asked)
+        return replace(_incident_of(record), pending=tuple(_report(item) for item in items))
 
-    def save_incident(self, incident: Incident, *, next_try: datetime | None) -> None:
-        """Record what was told and let go. Raises LostRaceError when another tick took the incident since.
+    def save_incident(
+        self, incident: Incident, *, folded: Sequence[Report] = (), wake_at: datetime | None, keep: bool = False
+    ) -> None:
+        """Record it, drop the reports that were folded in, and let go of the claim, or `keep` it for another save.
 
-        A save may follow another of the same claim, as long as nobody claimed the incident between them.
-
-        `reported` counts reports: were one to come between our reading and our writing, the save looks again.
+        Raises LostRaceError when the lease ran out and another tick took the incident.
         """
-        for _ in range(TRIES):
-            record = self._table.get(_incident(incident.key)) or {}
-            if number_of(record, "version") != incident.version:
+        drops = [delete(_incident(incident.key), _report_sk(report)) for report in folded]
+        if keep:
+            if not self._save(incident, "SET doc = :doc", {}, {}, "", drops) and not self._stands(incident):
                 raise LostRaceError(f"incident {incident.key} is another tick's now")
-            reports = self._reports(incident.key)
-            told = [report for report in reports if report.id in incident.told]
-            waiting = len(told) < len(reports)
-            if self._save(incident, number_of(record, "reported"), next_try, told[:DROPPED], waiting=waiting):
-                return
-        raise ThrottledError(f"could not save incident {incident.key}: reports came in {TRIES} times meanwhile")
+            return
+        wish, values, names = _wish(wake_at)
+        # First on condition that no report came meanwhile; if one did, the wake that it set stands.
+        if self._save(incident, wish, values, names, " AND attribute_not_exists(asked_at)", drops):
+            return
+        if self._save(incident, "SET doc = :doc REMOVE lease_until", {}, {}, " AND attribute_exists(asked_at)", drops):
+            return
+        if not self._stands(incident, released=True):
+            raise LostRaceError(f"incident {incident.key} is another tick's now")
 
     def incidents(self, prefix: str) -> tuple[Incident, ...]:
         """Every incident whose key begins with this prefix, newest first, at most a page."""
         rows, _ = self._table.query(INCIDENTS, prefix, limit=LISTED)
-        records = self._records([_incident(str(text_of(row, "sk"))) for row in rows])
+        records = self._table.get_many([(_incident(str(text_of(row, "sk"))), RECORD) for row in rows])
         newest = sorted((_incident_of(record) for record in records), key=lambda each: each.opened_at, reverse=True)
-        return tuple(replace(each, pending=self._pending(each)) for each in newest[:A_PAGE])
+        return tuple(replace(each, pending=self._pending(each.key)) for each in newest[:A_PAGE])
 
-    def _records(self, names: Sequence[str]) -> list[Item]:
-        order = {name: place for place, name in enumerate(names)}
-        found = self._table.get_many([(name, RECORD) for name in order])
-        return sorted(found, key=lambda item: order[str(text_of(item, "pk"))])
-
-    def _with_pending(self, record: Item) -> Incident:
-        incident = _incident_of(record)
-        return replace(incident, pending=self._pending(incident))
-
-    def _pending(self, incident: Incident) -> tuple[Report, ...]:
-        return tuple(report for report in self._reports(incident.key) if report.id not in incident.told)
-
-    def _reports(self, key: str) -> list[Report]:
-        items, _ = self._table.query(_incident(key), "REPORT#")
-        reports = [load(Report, str(text_of(item, "doc"))) for item in items]
-        return sorted(reports, key=lambda report: (report.at, report.id))
+    def _pending(self, incident: str) -> tuple[Report, ...]:
+        items, _ = self._table.query(_incident(incident), "REPORT#")
+        return tuple(_report(item) for item in items)
 
     def _save(
-        self, incident: Incident, reported: int, next_try: datetime | None, told: Sequence[Report], *, waiting: bool
+        self,
+        incident: Incident,
+        wish: str,
+        more: Mapping[str, Any],
+        names: Mapping[str, str],
+        condition: str,
+        drops: Sequence[dict[str, Any]],
     ) -> bool:
-        values = {
-            ":doc": s(dump(replace(incident, pending=()))),
-            ":version": n(incident.version),
-            ":reported": n(reported),
-        }
-        expression = "SET doc = :doc REMOVE lease_until"
-        names: dict[str, str] = {}
-        if next_try is not None:
-            values[":next"] = s(stamp(next_try))
-            expression = "SET doc = :doc, wake_at = :next REMOVE lease_until"
-        elif not waiting:
-            names = {"#open": "open"}
-            expression = "SET doc = :doc REMOVE lease_until, wake_at, #open"
-        # Else a report came in after the claim: the wake that it set stands.
         update: dict[str, Any] = {
             "Key": key(_incident(incident.key), RECORD),
-            "UpdateExpression": expression,
-            "ConditionExpression": "version = :version AND reported = :reported",
-            "ExpressionAttributeValues": values,
+            "UpdateExpression": wish,
+            "ConditionExpression": f"version = :version AND attribute_exists(lease_until){condition}",
+            "ExpressionAttributeValues": {
+                ":doc": s(dump(replace(incident, pending=()))),
+                ":version": n(incident.version),
+                **more,
+            },
         }
         if names:
-            update["ExpressionAttributeNames"] = names
-        drops = [delete(_incident(incident.key), f"REPORT#{report.id}") for report in told]
+            update["ExpressionAttributeNames"] = dict(names)
         return self._table.transact([{"Update": update}, *drops])
+
+    def _stands(self, incident: Incident, *, released: bool = False) -> bool:
+        """Whether our own write is the one that stands: its answer was lost, and botocore made the call again."""
+        record = self._table.get(_incident(incident.key)) or {}
+        same = (
+            text_of(record, "doc") == dump(replace(incident, pending=()))
+            and number_of(record, "version") == incident.version
+        )
+        return same and (text_of(record, "lease_until") is None) is released
+
+
+def _wish(wake_at: datetime | None) -> tuple[str, dict[str, Any], dict[str, str]]:
+    if wake_at is None:
+        return "SET doc = :doc REMOVE lease_until, wake_at, #open", {}, {"#open": "open"}
+    return "SET doc = :doc, wake_at = :wake REMOVE lease_until", {":wake": s(stamp(wake_at))}, {}
 
 
 def _incident(key: str) -> str:
     return f"INCIDENT#{key}"
 
 
-def _incident_write(report: Report) -> dict[str, Any]:
-    """Make the incident on its first report, and due on each; what it was first called stays."""
+def _report_sk(report: Report) -> str:
+    return f"REPORT#{stamp(report.at)}#{report.id}"
+
+
+def _report_put(report: Report) -> dict[str, Any]:
+    return put(_incident(report.key), _report_sk(report), doc=s(dump(report)))
+
+
+def _report(item: Item) -> Report:
+    return load(Report, str(text_of(item, "doc")))
+
+
+def _firsts(reports: Iterable[Report]) -> tuple[Report, ...]:
+    """The first report of each key: a transaction may touch an item once."""
+    firsts: dict[str, Report] = {}
+    for report in reports:
+        firsts.setdefault(report.key, report)
+    return tuple(firsts.values())
+
+
+def _due_update(report: Report, wake_at: datetime) -> dict[str, Any]:
+    """Make the incident on its first report, and due on each."""
     first = Incident(
         key=report.key,
         kind=report.kind,
         grade=report.grade,
         title=report.title,
         opened_at=report.at,
+        group=report.group,
+        direct=report.direct,
         labels=report.labels,
     )
     return {
-        "Update": {
-            "Key": key(_incident(report.key), RECORD),
-            "UpdateExpression": "SET doc = if_not_exists(doc, :doc), #open = :open, wake_at = :at "
-            "ADD reported :one, version :zero",
-            "ExpressionAttributeNames": {"#open": "open"},
-            "ExpressionAttributeValues": {
-                ":doc": s(dump(first)),
-                ":open": s(OPEN),
-                ":at": s(stamp(report.at)),
-                ":one": n(1),
-                ":zero": n(0),
-            },
-        }
+        "UpdateExpression": "SET doc = if_not_exists(doc, :doc), #open = :open, asked_at = if_not_exists(asked_at, :at), "
+        "wake_at = if_not_exists(asked_at, :at) ADD version :zero",
+        "ExpressionAttributeNames": {"#open": "open"},
+        "ExpressionAttributeValues": {
+            ":doc": s(dump(first)),
+            ":open": s(OPEN),
+            ":at": s(stamp(wake_at)),
+            ":zero": n(0),
+        },
     }
 
 

@@ -7,8 +7,9 @@
     ROLLOUT#<id>                 RECORD                           the rollout
     ROLLOUT#<id>                 JOURNAL#<version>#<n>            an entry of its journal (ttl)
     PUSH#<repo>#<tag>#<digest>   RECORD                           a push that was seen (ttl)
-    INCIDENT#<key>               RECORD                           version, lease, doc; open + wake_at while reports wait
-    INCIDENT#<key>               REPORT#<id>                      a report not yet told
+    INCIDENT#<key>               RECORD                           version, lease, doc; open + wake_at to be woken
+    INCIDENT#<key>               REPORT#<at>#<id>                 a report not yet folded in
+    INCIDENT#<key>               SEEN#<id>                        a report that was put (ttl)
     INCIDENTS                    <key>                            a row for listing
 
 Index `open`: hash `open`, range `wake_at`; it needs no attribute but `version` beside the keys.
@@ -98,6 +99,11 @@ class Table:
                     item: Item = answer["Attributes"]
                     return item
         raise ThrottledError(f"could not update {pk}: met other transactions on it {TRIES} times")
+
+    def put(self, pk: str, sk: str) -> None:
+        """Put an item that is its key alone."""
+        with translated():
+            self._client.put_item(TableName=self.name, Item=key(pk, sk))
 
     def transact(self, writes: Sequence[Mapping[str, Any]]) -> bool:
         """All of these writes or none; False when a condition does not hold."""

@@ -26,8 +26,18 @@ class ServiceChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmChanged:
-    """A CloudWatch alarm changed its state."""
+    """A CloudWatch alarm changed its state. What it says of its metric is for people: composite alarms have none."""
 
+    arn: str
     name: str
-    state: str
-    at: datetime
+    state: str  # OK | ALARM | INSUFFICIENT_DATA
+    at: datetime  # of the change, not of the event
+    description: str = ""
+    reason: str = ""
+    namespace: str | None = None
+    metric: str | None = None
+    dimensions: tuple[tuple[str, str], ...] = ()
+    stat: str = "Average"
+    period: int = 60  # seconds
+    threshold: float | None = None
+    values: tuple[float, ...] = ()  # the newest datapoints that decided, newest last

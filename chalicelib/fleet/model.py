@@ -65,14 +65,13 @@ class Service(Section):
     alarms: tuple[str, ...] = ()
 
 
-class Freeze(Section):
-    """A time in which no rollout starts by itself; it waits instead."""
+class Window(Section):
+    """A time of the week. One whose end is not after its start runs past midnight."""
 
     days: tuple[Day, ...] = DAYS
     start: time
     end: time
     timezone: str = "UTC"
-    why: str
 
     @field_validator("timezone")
     @classmethod
@@ -84,13 +83,26 @@ class Freeze(Section):
         return value
 
     def covers(self, now: datetime) -> bool:
-        """Whether `now` lies in this window; a window whose end is not after its start runs past midnight."""
+        """Whether `now` lies in this window."""
         local = now.astimezone(ZoneInfo(self.timezone))
         clock, today = local.time(), DAYS[local.weekday()]
         if self.start < self.end:
             return today in self.days and self.start <= clock < self.end
         yesterday = DAYS[(local.weekday() - 1) % 7]
         return (today in self.days and clock >= self.start) or (yesterday in self.days and clock < self.end)
+
+
+class Freeze(Window):
+    """A time in which no rollout starts by itself; it waits instead."""
+
+    why: str
+
+
+class Maintenance(Window):
+    """A time in which trouble is expected: it is noted, told only if it outlasts the window, and always resolved."""
+
+    why: str
+    groups: tuple[str, ...] = ()  # none: everything
 
 
 class Smoke(Section):
@@ -136,7 +148,7 @@ class Group(Section):
 
     kind: Kind
     repository: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]*$")]
-    tags: tuple[str, ...]  # glob patterns of the tags whose push starts a rollout
+    tags: tuple[str, ...]  # glob patterns of the tags whose push starts a rollout; none: only people start one
     container: Name
     port: Annotated[int, Field(ge=1, le=65535)]
     liveness: Annotated[str, Field(pattern=r"^/")] = "/"
@@ -181,14 +193,162 @@ class Group(Section):
         return validators - math.ceil(validators * self.finality_quorum - 1e-9)
 
 
-class Tickets(Section):
-    """Where trouble is told to people."""
+Secret = Annotated[str, Field(min_length=1)]  # the name of a Secrets Manager secret that holds a token
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+Labels = tuple[
+    Annotated[str, Field(pattern=r"^[^\s,]+$")], ...
+]  # Jira takes no blank in a label, GitHub's list no comma
 
-    tracker: Literal["github"] = "github"
+
+class GitHubTracker(Section):
+    """Tickets are issues of a repository."""
+
+    type: Literal["github"]
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    api_url: str = "https://api.github.com"
-    token_secret: str  # name of the Secrets Manager secret that holds the token
-    labels: tuple[str, ...] = ()
+    api_url: Url = "https://api.github.com"
+    token_secret: Secret
+    labels: Labels = ()
+
+
+class JiraTracker(Section):
+    """Tickets are issues of a Jira Cloud project."""
+
+    type: Literal["jira"]
+    api_url: Url  # https://NAME.atlassian.net
+    project: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]+$")]
+    issue_type: str = "Task"
+    user: str  # the e-mail address that the API token belongs to
+    token_secret: Secret
+    labels: Labels = ()
+
+
+class PagerDutyTracker(Section):
+    """Tickets are incidents of the service that a routing key leads to."""
+
+    type: Literal["pagerduty"]
+    api_url: Url = "https://events.pagerduty.com"
+    rest_url: Url = "https://api.pagerduty.com"
+    routing_key_secret: Secret
+    token_secret: Secret | None = None  # of the REST API: without one nobody's acknowledgement can be read back
+    user: str | None = None  # e-mail address of a PagerDuty user, to write notes as; without one there are none
+
+
+class ServiceNowTracker(Section):
+    """Tickets are records of the incident table."""
+
+    type: Literal["servicenow"]
+    api_url: Url  # https://NAME.service-now.com
+    user: str
+    token_secret: Secret
+    assignment_group: str | None = None
+    category: str | None = None
+
+
+class SlackTracker(Section):
+    """A ticket is a thread in a channel."""
+
+    type: Literal["slack"]
+    api_url: Url = "https://slack.com/api"
+    channel: Annotated[str, Field(pattern=r"^[CG][A-Z0-9]+$")]  # the channel's id
+    token_secret: Secret
+
+
+class SnsTracker(Section):
+    """E-mail by an SNS topic; it can only speak, so it is best as the fallback."""
+
+    type: Literal["sns"]
+    topic: Annotated[str, Field(pattern=r"^arn:aws[\w-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+$")]
+
+
+Tracker = Annotated[
+    GitHubTracker | JiraTracker | PagerDutyTracker | ServiceNowTracker | SlackTracker | SnsTracker,
+    Field(discriminator="type"),
+]
+GradeName = Literal["P1", "P2", "P3", "P4"]
+
+
+class Route(Section):
+    """Which trackers incidents of these grades go to; in `quiet` hours nothing new is told, only that it is over."""
+
+    grades: Annotated[tuple[GradeName, ...], Field(min_length=1)]
+    to: Annotated[tuple[str, ...], Field(min_length=1)]
+    quiet: tuple[Window, ...] = ()
+
+
+class AlarmRule(Section):
+    """What an alarm means, by its name. The first rule that matches decides; an alarm that none matches opens nothing.
+
+    `match` is a regular expression of the whole name; `(?P<resource>...)` in it names what is in trouble.
+    """
+
+    match: str
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    grade: GradeName
+
+    @field_validator("match")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from error
+        return value
+
+
+class Incidents(Section):
+    """How trouble becomes tickets. The first three mean what they mean in Prometheus' Alertmanager.
+
+    Source: https://prometheus.io/docs/alerting/latest/configuration/#route
+    """
+
+    trackers: Annotated[dict[Name, Tracker], Field(min_length=1)]
+    routes: Annotated[tuple[Route, ...], Field(min_length=1)]
+    fallback: str | None = None  # a tracker that speaks for one that has failed for budget_seconds
+    budget_seconds: Seconds = 600
+    gather_seconds: Seconds = 30  # group_wait: how long the first of a kind waits for more of it
+    update_seconds: Seconds = 300  # group_interval: the shortest time between two updates
+    repeat_seconds: Seconds = 14_400  # repeat_interval: a reminder while nothing changes and nobody has taken it on
+    settle_seconds: Seconds = 300  # out of trouble for so long is resolved
+    reopen_seconds: Seconds = 86_400  # trouble that comes back within this reopens its ticket
+    read_back_seconds: Seconds = 300  # how often it is read what people did to an open ticket
+    flapping_changes: Annotated[int, Field(ge=3)] = 6  # so many changes of one member ...
+    flapping_within_seconds: Seconds = 3600  # ... within this are flapping,
+    flapping_settle_seconds: Seconds = 3600  # which settles only after this
+    alarms: tuple[AlarmRule, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
+    runbooks_url: Url = "https://github.com/xai-blockchain/xai-ops/blob/main/docs/runbooks"
+
+    @model_validator(mode="after")
+    def _trackers_exist(self) -> Self:
+        there = ", ".join(self.trackers)
+        named = [*(name for route in self.routes for name in route.to), *([self.fallback] if self.fallback else [])]
+        for name in named:
+            if name not in self.trackers:
+                raise ValueError(f"{name} is no tracker; there are: {there}")
+        missing = {"P1", "P2", "P3", "P4"} - {grade for route in self.routes for grade in route.grades}
+        if missing:
+            raise ValueError(f"no route for {', '.join(sorted(missing))}: its tickets would be lost")
+        return self
+
+    def routes_of(self, grade: str) -> tuple[Route, ...]:
+        """The routes of a grade."""
+        return tuple(route for route in self.routes if grade in route.grades)
+
+    def trackers_of(self, grade: str) -> tuple[str, ...]:
+        """The trackers that a grade goes to, each once."""
+        return tuple(dict.fromkeys(name for route in self.routes_of(grade) for name in route.to))
+
+    def is_quiet(self, grade: str, now: datetime) -> bool:
+        """Whether every route of a grade has quiet hours now."""
+        return all(any(window.covers(now) for window in route.quiet) for route in self.routes_of(grade))
+
+    def rule_of(self, alarm: str) -> tuple[AlarmRule, str] | None:
+        """The rule of an alarm and the resource that it names, None when no rule matches."""
+        for rule in self.alarms:
+            found = re.fullmatch(rule.match, alarm)
+            if found is not None:
+                return rule, found.groupdict().get("resource") or alarm
+        return None
 
 
 class Fleet(Section):
@@ -197,7 +357,7 @@ class Fleet(Section):
     environment: Literal["development", "staging", "production"]
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     cluster: Name
-    tickets: Tickets
+    incidents: Incidents
     groups: Annotated[dict[Name, Group], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -212,6 +372,12 @@ class Fleet(Section):
             if group.repository in repositories:
                 raise ValueError(f"repository {group.repository} feeds {repositories[group.repository]} and {name}")
             repositories[group.repository] = name
+        for window in self.incidents.maintenance:
+            for name in window.groups:
+                if name not in self.groups:
+                    raise ValueError(
+                        f"maintenance {window.why!r}: {name} is no group; there are: {', '.join(self.groups)}"
+                    )
         return self
 
     def group_of_repository(self, repository: str) -> str | None:

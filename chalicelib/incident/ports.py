@@ -1,51 +1,123 @@
-"""What incidents need from outside: a tracker, and the ledger's outbox."""
+"""What incidents need from outside: trackers, the ledger's outbox, evidence, and what explains trouble."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from chalicelib.incident.model import Incident, Ticket
+from chalicelib.incident.document import Document
+from chalicelib.incident.model import Grade, Incident, Report, Ticket, TicketState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A ticket as it should look. `marker` finds it again, and is the same for the same episode."""
+
+    marker: str
+    title: str  # one line, cleaned
+    body: Document
+    labels: tuple[str, ...]
+    grade: Grade
 
 
 class Tracker(Protocol):
-    """A place where people keep their tickets. Every method raises TicketUnavailableError when it cannot be reached."""
+    """A place where people keep their tickets. Every method raises TicketUnavailableError when it did not come through.
+
+    Nothing is retried inside: the outbox tries again later, and looks with `find` before it creates again.
+    """
 
     def find(self, marker: str) -> Ticket | None:
         """Find the ticket that carries this marker, so that a create whose answer was lost is not repeated."""
         ...
 
-    def create(self, *, marker: str, title: str, body: str, labels: tuple[str, ...]) -> Ticket:
+    def create(self, page: Page) -> Ticket:
         """Open a ticket that carries the marker."""
         ...
 
-    def comment(self, ticket: str, body: str, *, marker: str) -> None:
+    def comment(self, ticket: str, body: Document, *, marker: str) -> None:
         """Add a comment once: one that already carries the marker is not repeated."""
         ...
 
-    def amend(self, ticket: str, *, title: str, labels: tuple[str, ...]) -> None:
-        """Set title and labels, as when the grade rises."""
+    def update(self, ticket: str, page: Page, state: TicketState) -> None:
+        """Set title, labels, grade and state; never the body: what was there stays."""
+        ...
+
+    def read(self, ticket: str) -> Ticket:
+        """The ticket as people left it; OPEN where a tracker cannot say."""
         ...
 
 
 class Outbox(Protocol):
-    """Where reports wait until a tracker has them."""
+    """Where reports wait until they are folded in, and incidents until they are due."""
 
-    def due_incidents(self, now: datetime) -> tuple[Incident, ...]:
-        """Incidents with pending reports whose next try is due, at most a page."""
+    def put_reports(self, reports: Sequence[Report], *, wake_at: datetime) -> tuple[str, ...]:
+        """Note reports and make their incidents due by then at the latest; one that was ever put is not put again.
+
+        Returns the keys of those whose wake this call set: the others had one already.
+        """
+        ...
+
+    def due_incidents(self, now: datetime) -> tuple[str, ...]:
+        """Keys of the incidents that are due, at most a page."""
         ...
 
     def claim_incident(self, key: str, *, now: datetime, lease_seconds: int) -> Incident | None:
-        """Take the incident for one delivery, or None when another tick has it or nothing is pending."""
+        """Take the incident with its oldest pending reports, or None when another tick has it or nothing is due."""
         ...
 
-    def save_incident(self, incident: Incident, *, next_try: datetime | None) -> None:
-        """Record what was told and let go of the claim; `next_try` None means nothing is pending any more.
+    def save_incident(
+        self, incident: Incident, *, folded: Sequence[Report] = (), wake_at: datetime | None, keep: bool = False
+    ) -> None:
+        """Record it, drop the reports that were folded in, and let go of the claim, or `keep` it for another save.
 
-        Raises LostRaceError when the lease ran out and another tick took the incident.
+        A report that came meanwhile keeps its own wake. Raises LostRaceError when the lease ran out and another tick
+        took the incident.
         """
         ...
 
     def incidents(self, prefix: str) -> tuple[Incident, ...]:
         """Every incident whose key begins with this prefix, newest first, at most a page."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What explains trouble for now: a maintenance window or an open rollout."""
+
+    text: str
+    until: datetime | None = None  # None: nobody knows; looked at again
+    incident: str | None = None  # key of the incident that trouble is attached to
+
+
+class Circumstances(Protocol):
+    """What is going on that may explain trouble."""
+
+    def explain(self, group: str | None, now: datetime) -> Explanation | None:
+        """Why trouble of this group (None: of none) is no news now, or None."""
+        ...
+
+
+class Alarms(Protocol):
+    """CloudWatch alarms."""
+
+    def states(self, names: Sequence[str]) -> Mapping[str, str]:
+        """OK, ALARM or INSUFFICIENT_DATA of each alarm; one that does not exist is missing."""
+        ...
+
+
+class Evidence(Protocol):
+    """What saves the first 15 minutes, read when an incident opens. Never raises: what cannot be read is said."""
+
+    def gather(self, incident: Incident, now: datetime) -> Document:
+        """What changed lately, the graph of the metric, and where to look."""
+        ...
+
+
+class WakeQueue(Protocol):
+    """The delayed message that wakes an incident's tick."""
+
+    def wake_incident(self, key: str, *, delay_seconds: float) -> None:
+        """Send one wake-up; the delay is capped at 900 s."""
         ...

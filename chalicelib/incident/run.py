@@ -1,55 +1,75 @@
-"""Deliver what the outbox holds: one trouble, one ticket, never lost, never doubled.
+"""One tick of one incident: claim -> fold -> look -> decide -> record the intent -> tell -> record how far that came.
 
-A rollback never waits for a ticket: reports are recorded with the phase change and sent from here, later if need be.
+Never lost, never doubled: a report is folded in the transaction that records it; a letter stays until every tracker has
+it; a ticket is looked for by its marker before it is created. A failing tracker postpones its own copy, no other.
 Knows the order in which a ticket comes to be. Must not know any tracker.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chalicelib import observe
-from chalicelib.errors import LostRaceError, TicketUnavailableError
-from chalicelib.incident.model import Incident, Report
-from chalicelib.incident.ports import Outbox, Tracker
-from chalicelib.incident.render import comment_of, incident_marker, labels_of, report_marker, title_of
+from chalicelib.errors import LostRaceError, OpsError, TicketUnavailableError
+from chalicelib.fleet.model import Incidents
+from chalicelib.incident.decide import Decision, Seen, decide
+from chalicelib.incident.fold import fold
+from chalicelib.incident.letters import letter_marker, marker_of, page_of
+from chalicelib.incident.model import Copy, Grade, Incident, LetterKind, Report, Says, Stage, TicketState
+from chalicelib.incident.ports import Alarms, Circumstances, Evidence, Outbox, Tracker
 
 FIRST_RETRY_SECONDS = 15.0
 LONGEST_RETRY_SECONDS = 900.0
-LEASE_SECONDS = 60
 MOST_PER_CALL = 10  # a delivery takes a few HTTP calls, and a tick must end
+ALARMS_READ = frozenset({Stage.GATHERING, Stage.SUPPRESSED, Stage.OPEN, Stage.SETTLING})
+READ_BACK = frozenset({Stage.OPEN, Stage.SETTLING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """What one delivery run came to; `next_try` is when the incident that failed is due again."""
+class Desk:
+    """What a tick of incidents works with. `down`: trackers that failed in this call and are not asked again in it."""
 
-    delivered: int = 0
-    failed: int = 0
-    next_try: datetime | None = None
+    outbox: Outbox
+    trackers: Mapping[str, Tracker]
+    policy: Incidents
+    circumstances: Circumstances
+    alarms: Alarms
+    evidence: Evidence
+    lease_seconds: int
+    down: set[str] = field(default_factory=set)
 
 
-def deliver_reports(
-    outbox: Outbox, tracker: Tracker, *, now: datetime, lease_seconds: int = LEASE_SECONDS, most: int = MOST_PER_CALL
-) -> Delivery:
-    """Tell the tracker the due reports of at most `most` incidents; a failing tracker only postpones.
+def advance_incidents(desk: Desk, *, now: datetime, most: int = MOST_PER_CALL) -> int:
+    """Run a tick of each of at most `most` due incidents; returns of how many. Never raises for a tracker's failure."""
+    ran = 0
+    for key in desk.outbox.due_incidents(now)[:most]:
+        ran += advance_incident(key, desk, now=now)
+    return ran
 
-    The first failure ends the call: a tracker that hangs must cost a tick one time-out, not one for each incident.
-    Never raises for a tracker's failure; the outbox' errors go through.
-    """
-    delivered = 0
-    for due in outbox.due_incidents(now)[:most]:
-        incident = outbox.claim_incident(due.key, now=now, lease_seconds=lease_seconds)
-        if incident is None:
-            continue
-        told, trouble = _tell(incident, tracker)
-        if trouble is not None:
-            return Delivery(delivered=delivered, failed=1, next_try=_postpone(told, outbox, trouble, now))
-        if _saved(replace(told, attempts=0), outbox, next_try=None):
-            observe.log("ticket_delivered", incident=told.key, ticket=told.ticket, url=told.url)
-            delivered += 1
-    return Delivery(delivered=delivered)
+
+def advance_incident(key: str, desk: Desk, *, now: datetime) -> bool:
+    """Run one tick of one incident; False when another tick has it, or took it."""
+    claimed = desk.outbox.claim_incident(key, now=now, lease_seconds=desk.lease_seconds)
+    if claimed is None:
+        return False
+    reports = claimed.pending
+    incident = fold(replace(claimed, pending=()), reports, desk.policy)
+    incident = fold(incident, _read_alarms(incident, desk, now), desk.policy)
+    decision = decide(incident, _look(incident, desk, now), desk.policy, now)
+    if decision.opens:
+        decision = replace(decision, incident=_with_evidence(decision.incident, desk, now))
+    try:
+        desk.outbox.save_incident(decision.incident, folded=reports, wake_at=decision.wake_at, keep=True)
+        _log(claimed, decision)
+        _attach(decision, desk, now)
+        told = _tell(decision.incident, desk, now)
+        desk.outbox.save_incident(told, wake_at=_wake(told, decision.wake_at))
+    except LostRaceError:  # our lease ran out; the other tick finds what we told by its markers
+        observe.log("incident_lost_race", incident=key)
+        return False
+    return True
 
 
 def retry_seconds(attempts: int) -> float:
@@ -58,72 +78,170 @@ def retry_seconds(attempts: int) -> float:
     return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << doublings))
 
 
-def _tell(incident: Incident, tracker: Tracker) -> tuple[Incident, TicketUnavailableError | None]:
-    """Bring the ticket up to date; returns how far it came, and what stopped it."""
-    known = incident
+def _look(incident: Incident, desk: Desk, now: datetime) -> Seen:
+    """Read the tickets as people left them, and what explains the trouble; what cannot be read says nothing."""
+    tickets: dict[str, TicketState] = {}
+    if incident.stage in READ_BACK:
+        for copy in incident.copies:
+            if (
+                copy.ticket is None
+                or _waits(copy, now)
+                or copy.tracker in desk.down
+                or copy.tracker not in desk.trackers
+            ):
+                continue
+            try:
+                tickets[copy.tracker] = desk.trackers[copy.tracker].read(copy.ticket).state
+            except TicketUnavailableError as error:
+                desk.down.add(copy.tracker)
+                observe.log("ticket_not_read", incident=incident.key, tracker=copy.tracker, error=str(error))
+    explanation = None if incident.direct else desk.circumstances.explain(incident.group, now)
+    return Seen(tickets=tickets, explanation=explanation)
+
+
+def _read_alarms(incident: Incident, desk: Desk, now: datetime) -> tuple[Report, ...]:
+    """An alarm's event may be lost or late; what CloudWatch says of a member now counts. Unreadable alarms say nothing."""
+    asked = {member.alarm: member for member in incident.members if member.alarm is not None}
+    if not asked or incident.stage not in ALARMS_READ:
+        return ()
     try:
-        known = _open(known, tracker)
-        ticket = known.ticket
-        if ticket is not None:
-            known = _amend(known, ticket, tracker)
-            for report in known.pending:
-                tracker.comment(ticket, comment_of(report), marker=report_marker(report))
-                known = _with_told(known, report)
-    except TicketUnavailableError as error:
-        return known, error
-    return known, None
+        states = desk.alarms.states(sorted(asked))
+    except OpsError as error:
+        observe.log("alarms_not_read", incident=incident.key, error=str(error))
+        return ()
+    says = {"OK": Says.RESOLVED, "ALARM": Says.FIRING}
+    return tuple(
+        Report(
+            id=f"{name}/read/{now.isoformat()}", key=incident.key, kind=incident.kind, grade=asked[name].grade, at=now,
+            title=asked[name].title if state == "ALARM" else f"{name} is OK", says=says[state], member=asked[name].name, alarm=name,
+        )
+        for name, state in sorted(states.items())
+        if name in asked and state in says and says[state] is not asked[name].says
+    )  # fmt: skip
 
 
-def _open(incident: Incident, tracker: Tracker) -> Incident:
-    """Find the ticket by its marker first: a create whose answer, or whose record, was lost must not be repeated."""
-    if incident.ticket is not None or not incident.pending:
-        return incident
-    marker, first = incident_marker(incident), incident.pending[0]
-    found = tracker.find(marker)
-    if found is not None:
-        return _with_told(replace(incident, ticket=found.id, url=found.url), first)
-    worst = as_worst(incident)
-    made = tracker.create(marker=marker, title=title_of(worst), body=first.body, labels=labels_of(worst))
-    return _with_told(replace(worst, ticket=made.id, url=made.url), first)
+def _with_evidence(incident: Incident, desk: Desk, now: datetime) -> Incident:
+    return replace(incident, evidence=desk.evidence.gather(incident, now))
 
 
-def _amend(incident: Incident, ticket: str, tracker: Tracker) -> Incident:
-    """Before the comments: once they are told, nothing would remember that the title was not."""
-    worst = as_worst(incident)
-    if (title_of(worst), labels_of(worst)) != (title_of(incident), labels_of(incident)):
-        tracker.amend(ticket, title=title_of(worst), labels=labels_of(worst))
-    return worst
-
-
-def as_worst(incident: Incident) -> Incident:
-    """The incident as its pending reports make it: every label, and the words of the newest of the worst grade."""
-    labels = tuple(
-        dict.fromkeys((*incident.labels, *(label for report in incident.pending for label in report.labels)))
+def _attach(decision: Decision, desk: Desk, now: datetime) -> None:
+    """Note suppressed trouble where its explanation stands. It is a note: it opens nothing."""
+    if decision.attach_to is None:
+        return
+    incident = decision.incident
+    note = Report(
+        id=f"{marker_of(incident)}/attached/{decision.attach_to}",
+        key=decision.attach_to,
+        kind=incident.kind,
+        grade=Grade.P4,
+        title=f"{incident.title} (not told by itself: {incident.why})",
+        at=now,
+        says=Says.NOTE,
     )
-    worst = min(reversed(incident.pending), key=lambda report: report.grade, default=None)
-    if worst is None or worst.grade > incident.grade:
-        return replace(incident, labels=labels)
-    return replace(incident, labels=labels, grade=worst.grade, kind=worst.kind, title=worst.title)
+    desk.outbox.put_reports([note], wake_at=now)
 
 
-def _with_told(incident: Incident, report: Report) -> Incident:
-    pending = tuple(each for each in incident.pending if each.id != report.id)
-    return replace(incident, told=(*incident.told, report.id), pending=pending)
+def _tell(incident: Incident, desk: Desk, now: datetime) -> Incident:
+    """Bring every copy up to date; a letter that all of them have is done with."""
+    copies = tuple(_tell_copy(copy, incident, desk, now) for copy in incident.copies)
+    least = min((copy.told for copy in copies), default=incident.number)
+    letters = tuple(letter for letter in incident.letters if letter.number > least)
+    return replace(incident, copies=copies, letters=letters)
 
 
-def _postpone(incident: Incident, outbox: Outbox, trouble: TicketUnavailableError, now: datetime) -> datetime:
-    failed = replace(incident, attempts=incident.attempts + 1)
-    next_try = now + timedelta(seconds=max(retry_seconds(failed.attempts), trouble.retry_after))
-    _saved(failed, outbox, next_try=next_try)
-    observe.alert("ticket_delivery_failed", incident=incident.key, attempts=failed.attempts, error=str(trouble))
-    observe.count("TicketDeliveryFailed")
-    return next_try
-
-
-def _saved(incident: Incident, outbox: Outbox, *, next_try: datetime | None) -> bool:
+def _tell_copy(copy: Copy, incident: Incident, desk: Desk, now: datetime) -> Copy:
+    if _is_told(copy, incident) or _waits(copy, now):
+        return copy
+    tracker = desk.trackers.get(copy.tracker)
+    if tracker is None:  # the fleet file does not name it any more
+        return replace(copy, told=incident.number)
+    if copy.tracker in desk.down:
+        return replace(copy, next_try=now + timedelta(seconds=retry_seconds(copy.attempts)))
+    known = [copy]
     try:
-        outbox.save_incident(incident, next_try=next_try)
-    except LostRaceError:  # our lease ran out; the other tick finds what we told by its markers
-        observe.log("ticket_lost_race", incident=incident.key)
-        return False
-    return True
+        _bring_up_to_date(known, incident, tracker, desk.policy)
+    except TicketUnavailableError as error:
+        desk.down.add(copy.tracker)
+        return _postponed(known[-1], incident, error, now)
+    told = replace(known[-1], attempts=0, failing_since=None, next_try=None, trouble="")
+    observe.log("ticket_told", incident=incident.key, tracker=told.tracker, ticket=told.ticket, url=told.url)
+    return told
+
+
+def _bring_up_to_date(known: list[Copy], incident: Incident, tracker: Tracker, policy: Incidents) -> None:
+    """Open, tell, amend; `known` grows by each step that came through, so that a failure loses none of them."""
+    page = page_of(incident, runbooks_url=policy.runbooks_url)
+    state = _state_of(incident)
+    copy = known[-1]
+    if copy.ticket is None:
+        found = tracker.find(page.marker)
+        ticket = found or tracker.create(page)
+        copy = replace(copy, ticket=ticket.id, url=ticket.url, told=_on_the_page(incident))
+        if found is None:  # one that was there may look otherwise
+            copy = replace(copy, title=page.title, grade=page.grade)
+        known.append(copy)
+    ticket_id = copy.ticket or ""
+    for letter in incident.letters:
+        if letter.number > copy.told:
+            tracker.comment(ticket_id, letter.body, marker=letter_marker(incident, letter))
+            copy = replace(copy, told=letter.number)
+            known.append(copy)
+    if (copy.title, copy.grade, copy.shown) != (page.title, page.grade, state):
+        tracker.update(ticket_id, page, state)
+        known.append(replace(copy, title=page.title, grade=page.grade, shown=state, seen=state))
+    known.append(replace(known[-1], told=incident.number))
+
+
+def _on_the_page(incident: Incident) -> int:
+    """The last letter whose words the page has: all of them, but not that it is over."""
+    ends = [letter.number for letter in incident.letters if letter.kind in (LetterKind.RESOLVED, LetterKind.CLOSED)]
+    return min(ends) - 1 if ends else incident.number
+
+
+def _state_of(incident: Incident) -> TicketState:
+    over = incident.stage in (Stage.RESOLVED, Stage.CLOSED, Stage.ENDED)
+    return TicketState.CLOSED if over else TicketState.OPEN
+
+
+def _is_told(copy: Copy, incident: Incident) -> bool:
+    if incident.number == 0:
+        return True
+    shown = copy.shown is _state_of(incident) and copy.ticket is not None
+    return copy.told >= incident.number and shown and copy.failing_since is None
+
+
+def _waits(copy: Copy, now: datetime) -> bool:
+    return copy.next_try is not None and now < copy.next_try
+
+
+def _postponed(copy: Copy, incident: Incident, error: TicketUnavailableError, now: datetime) -> Copy:
+    failed = replace(copy, attempts=copy.attempts + 1, failing_since=copy.failing_since or now, trouble=str(error))
+    observe.alert(
+        "ticket_delivery_failed",
+        incident=incident.key,
+        tracker=copy.tracker,
+        attempts=failed.attempts,
+        error=str(error),
+    )
+    observe.count("TicketDeliveryFailed", tracker=copy.tracker)
+    patience = max(retry_seconds(failed.attempts), error.retry_after)
+    return replace(failed, next_try=now + timedelta(seconds=patience))
+
+
+def _wake(incident: Incident, wake_at: datetime | None) -> datetime | None:
+    """Sooner, when a copy is to be tried again, or its tracker's budget ends before that."""
+    times = [copy.next_try for copy in incident.copies if copy.next_try is not None]
+    if wake_at is not None:
+        times.append(wake_at)
+    return min(times, default=None)
+
+
+def _log(before: Incident, decision: Decision) -> None:
+    after = decision.incident
+    if after.stage is before.stage and after.number == before.number:
+        return
+    observe.log(
+        "incident_stage_changed", incident=after.key, stage=after.stage.value, grade=after.grade.value, kind=after.kind,
+        count=after.count, members=len(after.members), why=after.why,
+    )  # fmt: skip
+    observe.count("IncidentStage", stage=after.stage.value, grade=after.grade.value)

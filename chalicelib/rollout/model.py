@@ -199,9 +199,11 @@ class GroupState:
     active: str | None = None  # rollout that owns the group
     queued: str | None = None  # newest rollout that waits behind it
     quarantine: Mapping[str, str] = field(default_factory=dict)  # digest -> why
+    troubles: tuple[str, ...] = ()  # ids of rollouts whose trouble was reported and is not over
 
 
 HISTORY = 20
+TROUBLES = 8  # their ends go into one transaction with the promotion
 
 
 class Word(StrEnum):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from chalicelib.health.model import Finding, Standing
-from chalicelib.incident.model import Report
-from chalicelib.incident.render import block, text
-from chalicelib.rollout.model import Decision, GroupState, Phase, Rollout
+from chalicelib.incident.document import Block, Code, Document, Heading, bullets, paragraph, strong
+from chalicelib.incident.model import Grade, Report, Says
+from chalicelib.rollout.model import TROUBLES, Decision, GroupState, Phase, Rollout
 
-_KINDS = {
+KINDS = {
     Phase.ROLLING_BACK: "rolled_back",
     Phase.ROLLED_BACK: "rolled_back",
     Phase.REJECTED: "rejected",
@@ -22,41 +24,94 @@ _KINDS = {
 def report_of(decision: Decision, now: datetime) -> Report:
     """One report of one rollout's trouble: what, since when, with which numbers, from where to where, and the timeline."""
     rollout = decision.rollout
-    kind = _KINDS.get(rollout.phase, "rollout")
+    kind = KINDS.get(rollout.phase, "rollout")
     image = f"{rollout.repository}:{rollout.tag}" if rollout.tag else f"{rollout.repository}@{rollout.digest[:19]}"
     return Report(
         id=f"{rollout.id}/{rollout.phase}/{now:%Y%m%dT%H%M%S}",
-        key=f"{rollout.environment}/{rollout.group}/{rollout.id}",
+        key=incident_key(rollout.environment, rollout.group, rollout.id),
         kind=kind,
         grade=decision.grade,
         title=f"[{rollout.environment}] {rollout.group}: {image} {rollout.phase} ({rollout.reason})",
         body=_body(rollout, decision.findings or rollout.evidence),
         at=now,
+        member=rollout.id,
+        group=rollout.group,
         labels=(kind, decision.grade),
+        direct=True,
     )
 
 
-def _body(rollout: Rollout, findings: tuple[Finding, ...]) -> str:
-    lines = [
-        f"**{text(rollout.phase)}**: {text(rollout.why)}",
-        "",
-        f"- rollout {text(rollout.id)}, asked for by {text(rollout.requested_by)}",
-        f"- image {text(rollout.repository)} tag {text(rollout.tag or 'none')} digest {text(rollout.digest)}",
+def with_ends(
+    state: GroupState,
+    reports: Sequence[Report],
+    rollouts: Iterable[Rollout],
+    before: Mapping[str, Phase],
+    now: datetime,
+) -> tuple[GroupState, tuple[Report, ...]]:
+    """The reports of a tick with those that end trouble, and the state that remembers which trouble is open.
+
+    A release that went wrong is over when a later one was promoted, or what runs was adopted; a wait for approval is over
+    when it was given.
+    """
+    said = {report.member for report in reports}
+    open_troubles = dict.fromkeys((*state.troubles, *(report.member for report in reports)))
+    ends: list[Report] = []
+    for rollout in rollouts:
+        was = before.get(rollout.id)
+        if was is rollout.phase or rollout.id in said:
+            continue
+        if rollout.phase is Phase.PROMOTED or rollout.reason == "adopted":
+            why = f"rollout {rollout.id}: {rollout.why}"
+            ends += [_end(rollout, trouble, why, now) for trouble in open_troubles]
+            open_troubles = {}
+        elif was is Phase.AWAITING_APPROVAL and rollout.id in open_troubles:
+            ends.append(_end(rollout, rollout.id, f"it waits no more: {rollout.why}", now))
+            del open_troubles[rollout.id]
+    return replace(state, troubles=tuple(open_troubles)[-TROUBLES:]), (*reports, *ends)
+
+
+def _end(by: Rollout, trouble: str, why: str, now: datetime) -> Report:
+    return Report(
+        id=f"{trouble}/over/{now:%Y%m%dT%H%M%S}",
+        key=incident_key(by.environment, by.group, trouble),
+        kind="rollout",
+        grade=Grade.P4,
+        title=why,
+        at=now,
+        says=Says.RESOLVED,
+        member=trouble,
+        group=by.group,
+        direct=True,
+    )
+
+
+def incident_key(environment: str, group: str, rollout: str) -> str:
+    """One rollout's trouble is one incident."""
+    return f"{environment}/{group}/{rollout}"
+
+
+def _body(rollout: Rollout, findings: tuple[Finding, ...]) -> Document:
+    blocks: list[Block] = [
+        paragraph(strong(rollout.phase), f": {rollout.why}"),
+        bullets(
+            f"rollout {rollout.id}, asked for by {rollout.requested_by}",
+            f"image {rollout.repository} tag {rollout.tag or 'none'} digest {rollout.digest}",
+        ),
     ]
     evidence = [f for f in findings if f.standing is not Standing.GOOD]
     if evidence:
-        lines += ["", "### What was measured", *(f"- {f.standing}: {text(f.text)}" for f in evidence)]
+        blocks += [Heading("What was measured"), bullets(*(f"{f.standing}: {f.text}" for f in evidence))]
     if rollout.touched:
-        lines += ["", "### Revisions", *(_revisions(rollout))]
+        blocks += [Heading("Revisions"), bullets(*_revisions(rollout))]
     if rollout.log:
-        lines += ["", "### Log tail", block(rollout.log)]
-    lines += ["", "### Timeline", *(f"- {at:%Y-%m-%d %H:%M:%S} UTC {text(line)}" for at, line in rollout.timeline)]
-    return "\n".join(lines)
+        blocks += [Heading("Log tail"), Code(rollout.log)]
+    steps = (f"{at:%Y-%m-%d %H:%M:%S} UTC {words}" for at, words in rollout.timeline)
+    return (*blocks, Heading("Timeline"), bullets(*steps))
 
 
 def _revisions(rollout: Rollout) -> list[str]:
     return [
-        f"- {text(step.service)}: target {text(_short(step.target))}, stable {text(_short(step.stable.revision if step.stable else None))}"
+        f"{step.service}: target {_short(step.target)}, stable {_short(step.stable.revision if step.stable else None)}"
         for step in rollout.touched
     ]
 

@@ -49,6 +49,34 @@ def smoke_definition(stable: Mapping[str, Any], *, container: str, image: str, s
     }
 
 
+def difference(stable: Mapping[str, Any], target: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a target revision has otherwise than stable, a line for each value; what only ECS writes is left out."""
+    before, after = _flat(stable), _flat(target)
+    return tuple(
+        f"{path}: {before.get(path, 'not there')} -> {after.get(path, 'not there')}"
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    )
+
+
+# What DescribeTaskDefinition adds to a definition.
+_WRITTEN_BY_ECS = frozenset(
+    {"taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt", "registeredBy"}
+)
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    """Every value by its path; members of a list by their name where they have one."""
+    if isinstance(value, Mapping):
+        inner = {key: each for key, each in value.items() if path or key not in _WRITTEN_BY_ECS}
+        return {k: v for key, each in inner.items() for k, v in _flat(each, f"{path}.{key}" if path else key).items()}
+    if isinstance(value, list | tuple):
+        names = [each.get("name") or each.get("key") if isinstance(each, Mapping) else None for each in value]
+        pairs = zip(names, value, strict=True)
+        return {k: v for i, (name, each) in enumerate(pairs) for k, v in _flat(each, f"{path}[{name or i}]").items()}
+    return {path: str(value)}
+
+
 def image_of(definition: Mapping[str, Any], container: str) -> str:
     """The image reference of the group's container."""
     return str(_container(definition, container)["image"])

@@ -30,7 +30,7 @@ from chalicelib.rollout.model import (
 from chalicelib.rollout.phases import hold
 from chalicelib.rollout.plan import plan_waves
 from chalicelib.rollout.ports import Claim, Entry, Ledger, WakeQueue
-from chalicelib.rollout.render import report_of
+from chalicelib.rollout.render import report_of, with_ends
 from chalicelib.rollout.settle import inherit, settle
 from chalicelib.rollout.start import steps_of
 from chalicelib.rollout.words import Desk, carry_out
@@ -80,7 +80,7 @@ def _tick(claim: Claim, room: Room, now: datetime) -> Outcome:
     state, decisions = _decide_all(desk, room, group, now)
     claim = _record_intent(claim, desk, state, decisions, room, now)
     acted, wakes_of_failures = _act_all(decisions, group, room, now)
-    claim = _record_result(claim, state, decisions, acted, room, now)
+    claim = _record_result(claim, decisions, acted, room, now)
     wakes = [d.wake_in for d in acted if d.wake_in is not None and d.rollout.open] + wakes_of_failures
     if state.active != desk.state.active and state.active is not None:
         wakes.append(0.0)  # the next one's turn
@@ -91,9 +91,7 @@ def _tick(claim: Claim, room: Room, now: datetime) -> Outcome:
     return Outcome(told=desk.told, wake_at=wake_at)
 
 
-def _record_result(
-    claim: Claim, state: GroupState, intended: list[Decision], acted: list[Decision], room: Room, now: datetime
-) -> Claim:
+def _record_result(claim: Claim, intended: list[Decision], acted: list[Decision], room: Room, now: datetime) -> Claim:
     """Write what acting came to, and nothing when it changed no record."""
     changed = [after for before, after in zip(intended, acted, strict=True) if after.rollout is not before.rollout]
     if not changed:
@@ -101,12 +99,13 @@ def _record_result(
     held = [
         d for before, d in zip(intended, acted, strict=True) if d.report and d.rollout.phase != before.rollout.phase
     ]
+    state, reports = with_ends(claim.state, [report_of(d, now) for d in held], [], {}, now)
     return room.ledger.record(
         claim,
         state=state,
         rollouts=[d.rollout for d in changed],
         journal=[_entry(d, now) for d in held],
-        reports=[report_of(d, now) for d in held],
+        reports=reports,
     )
 
 
@@ -249,8 +248,9 @@ def _record_intent(
     for key, grade in (desk.reports or {}).items():
         if key not in reported:
             reports.append(report_of(Decision(rollout=rollouts[key], report=True, grade=grade), now))
+    state, all_reports = with_ends(state, reports, rollouts.values(), before, now)
     done = [key for key, _ in claim.requests]
-    if not (changed or journal or reports or done or state != claim.state):
+    if not (changed or journal or all_reports or done or state != claim.state):
         return claim
     for rollout in changed:
         if rollout.phase != before.get(rollout.id):
@@ -259,7 +259,7 @@ def _record_intent(
                 reason=rollout.reason, why=rollout.why,
             )  # fmt: skip
             observe.count("RolloutPhase", group=rollout.group, phase=rollout.phase.value)
-    return room.ledger.record(claim, state=state, rollouts=changed, journal=journal, reports=reports, done=done)
+    return room.ledger.record(claim, state=state, rollouts=changed, journal=journal, reports=all_reports, done=done)
 
 
 def _entry(decision: Decision, now: datetime) -> Entry:

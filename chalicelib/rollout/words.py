@@ -143,6 +143,8 @@ def _rollback(key: str, request: Request, desk: Desk, group: Group, environment:
     """Take the open rollout back; with none open, return to the release that was promoted before this one."""
     if desk.active() is not None:
         return _end(request, desk, now, condemned=True, reason="rollback_requested")
+    if request.rollout is not None:  # a rollout that has ended is no reason to take back what is stable now
+        return desk.say("no such open rollout")
     back = _before_stable(desk.state)
     if back is None:
         return desk.say("nothing to roll back to: no earlier release was promoted that is not in quarantine")
@@ -209,8 +211,11 @@ def _approve(request: Request, desk: Desk) -> Desk:
 
 def _release(request: Request, desk: Desk, now: datetime) -> Desk:
     """Lift the hold, and let a HELD rollout go on where it stopped, or go back."""
-    desk = replace(desk, state=replace(desk.state, hold=None)).say(f"hold lifted by {request.by}")
     active = desk.active()
+    if desk.state.hold is None and (active is None or active.phase is not Phase.HELD):
+        return desk.say("nothing is on hold")
+    if desk.state.hold is not None:
+        desk = replace(desk, state=replace(desk.state, hold=None)).say(f"hold lifted by {request.by}")
     if active is None or active.phase is not Phase.HELD:
         return desk
     if request.then == "rollback":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +169,33 @@ def test_event_of_a_foreign_task_is_ignored(stage: Stage, event: dict[str, Any])
     assert stage.calls.names == []
 
 
-def test_alarm_of_a_bound_service_hastens_its_tick(stage: Stage) -> None:
+def test_alarm_of_a_bound_service_hastens_its_tick_and_is_noted(stage: Stage) -> None:
     """Any other alarm is ignored."""
     call(doorway.image_pushed, push_event())
     bound = recorded("alarm_metric", alarmName="xai-staging-node-1-height-flat")
-    assert call(doorway.alarm_changed, bound)["nodes"]["ran"] is True
+    said = call(doorway.alarm_changed, bound)
+    assert said["hastened"]["nodes"]["ran"] is True
+    assert said["noted"] == "staging/nodes/height_flat"
     assert "ignored" in call(doorway.alarm_changed, recorded("alarm_metric", alarmName="somebody-elses"))
+    assert list(stage.ledger.all_incidents) == ["staging/nodes/height_flat"]
+
+
+def test_alarm_becomes_a_ticket_when_its_wake_message_comes(stage: Stage) -> None:
+    """Noted once however often its event comes; the message that was sent for it opens the ticket."""
+    stage.now = datetime(2026, 1, 31, 12, tzinfo=UTC)  # of the recorded event
+    bound = recorded("alarm_metric", alarmName="xai-staging-node-1-memory-high")
+    stage.alarms.all["xai-staging-node-1-memory-high"] = "ALARM"
+    for _ in range(3):
+        call(doorway.alarm_changed, bound)
+        stage.pass_time(1)
+    (message,) = [sent for sent in stage.queue.sent if sent[0] == "staging/nodes/memory_high"]
+    assert message[2] == stage.fleet.incidents.gather_seconds
+    stage.pass_time(message[2])
+    wake = {"incident": "staging/nodes/memory_high"}
+    assert call(doorway.rollout_tick, sqs(json.dumps(wake))) == {"batchItemFailures": []}
+    (ticket,) = stage.tracker.tickets
+    assert ticket.title == "P3 [staging] nodes: memory_high"
+    assert "xai-staging-node-1" in repr(ticket.body)
 
 
 @pytest.mark.parametrize("error", [ThrottledError("slow"), AwsUnavailableError("500")])

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from chalicelib.fleet.load import load
-from chalicelib.fleet.model import Limits
+from chalicelib.fleet.model import Incidents, Limits
 from chalicelib.health import judge
 from chalicelib.health.model import Standing
 from chalicelib.rollout.model import Phase, Word
 from chalicelib.rollout.preflight import FORCEABLE
+from chalicelib.rollout.render import KINDS
 from sandbox.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
@@ -149,3 +150,24 @@ def test_named_files_exist(page: Path) -> None:
     """A path of ours in a page is a file that is there."""
     named = re.findall(r"`((?:chalicelib|sandbox|tests|tools|fence|bench)/[\w./-]+)`", page.read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_each_kind_of_incident_has_its_runbook() -> None:
+    """A ticket links to it; a page without a kind is a leftover."""
+    kinds = set(KINDS.values()) | {"rollout"}
+    for name in ("development", "staging", "production"):
+        kinds |= {rule.kind for rule in load(ROOT / "chalicelib" / "fleet" / f"{name}.yaml").incidents.alarms}
+    pages = {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")} - {"README"}
+    assert pages == kinds
+    index = (ROOT / "docs" / "runbooks" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\[(\w+)\]\(\w+\.md\)", index)) == kinds
+
+
+def test_numbers_of_incidents_are_those_of_the_model() -> None:
+    """Each default in the table is the model's."""
+    text = (ROOT / "docs" / "incidents.md").read_text(encoding="utf-8")
+    told = {
+        row[0].strip("`"): row[1] for row in rows(text.split("## The life of an incident")[1]) if row[0].startswith("`")
+    }
+    for key in ("gather", "update", "repeat", "settle", "reopen", "read_back", "budget"):
+        assert told[f"{key}_seconds"] == f"{Incidents.model_fields[f'{key}_seconds'].default}"

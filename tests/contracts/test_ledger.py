@@ -12,6 +12,7 @@ import pytest
 from chalicelib.aws.ledger import DynamoLedger
 from chalicelib.errors import LostRaceError
 from chalicelib.health.model import Baseline, Endpoint, Finding, Standing
+from chalicelib.incident.document import paragraph
 from chalicelib.incident.model import Grade, Report
 from chalicelib.rollout.model import (
     GroupState,
@@ -99,8 +100,9 @@ def a_hold(why: str = "maintenance") -> Request:
 def a_report(name: str = "rep-1") -> Report:
     """A report of trouble."""
     return Report(
-        id=name, key="rollout/r-1", kind="held", grade=Grade.P2, title="r-1 is held", body="see there", at=NOW
-    )
+        id=name, key="rollout/r-1", kind="held", grade=Grade.P2, title="r-1 is held", at=NOW,
+        body=(paragraph("see there"),),
+    )  # fmt: skip
 
 
 def claimed(ledger: Either, owner: str = "tick-1", *, now: datetime = NOW) -> Claim:

@@ -94,16 +94,31 @@ def test_lone_task_is_no_signal() -> None:
     assert task_changed(event("ecs_task_stopped_alone")) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "alarm", "state"),
-    [
-        ("alarm_metric", "xai-production-node-1-height-flat", "ALARM"),
-        ("alarm_composite", "xai-production-explorer-5xx", "OK"),
-    ],
-)
-def test_alarm_becomes_a_signal(name: str, alarm: str, state: str) -> None:
-    """Metric and composite alarms say the same to us."""
-    assert alarm_changed(event(name)) == AlarmChanged(name=alarm, state=state, at=NOON)
+def test_metric_alarm_becomes_a_signal_with_its_numbers() -> None:
+    """What crossed which limit, and when it did."""
+    name = "xai-production-node-1-height-flat"
+    assert alarm_changed(event("alarm_metric")) == AlarmChanged(
+        arn=f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}", name=name, state="ALARM", at=NOON,
+        description="Height does not rise", namespace="xai", metric="chain_height_rate", stat="Maximum", period=300,
+        reason="Threshold Crossed: 6 datapoints were not greater than the threshold (0.0).",
+        dimensions=(("service", "xai-production-node-1"),), threshold=0.0, values=(0.0, 0.0, 0.0, 0.0, 0.0),
+    )  # fmt: skip
+
+
+def test_composite_alarm_becomes_a_signal_without_a_metric() -> None:
+    """It has a rule of other alarms."""
+    found = alarm_changed(event("alarm_composite"))
+    assert (found.name, found.state, found.at) == ("xai-production-explorer-5xx", "OK", NOON)
+    assert (found.metric, found.values, found.threshold) == (None, (), None)
+
+
+@pytest.mark.parametrize("part", [None, 7, "x", [], {}, {"metrics": 3}, {"metrics": [{"metricStat": {"metric": 1}}]}])
+def test_what_an_alarm_says_of_its_metric_is_never_needed(part: object) -> None:
+    """An alarm on an expression, or of a shape that nobody has seen yet, is still an alarm."""
+    raw = event("alarm_metric")
+    raw["detail"]["configuration"] = part
+    raw["detail"]["state"]["reasonData"] = part
+    assert alarm_changed(raw).metric is None
 
 
 @pytest.mark.parametrize("shape", [event("alarm_lambda_action"), {"AlarmName": "a", "NewStateValue": "ALARM"}])

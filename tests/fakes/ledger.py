@@ -12,6 +12,7 @@ from chalicelib.rollout.model import GroupState, Origin, Request, Rollout, Word
 from chalicelib.rollout.ports import Claim, Entry
 from tests.fakes.calls import Called, Calls
 
+FOLDED_A_CLAIM = 90
 SAME_PUSH = timedelta(seconds=60)
 INBOX_A_CLAIM, WRITES_A_TRANSACTION = 20, 100  # as DynamoDB's transactions want it
 
@@ -35,8 +36,10 @@ class IncidentRecord:
 
     incident: Incident
     reports: dict[str, Report] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
     until: datetime | None = None
     wake_at: datetime | None = None
+    asked_at: datetime | None = None  # the wake that the first report since the last claim asked for
 
 
 class FakeLedger(Called):
@@ -106,24 +109,26 @@ class FakeLedger(Called):
 
     # ------------------------------------------------------------------------------------------------ Outbox
 
-    def due_incidents(self, now: datetime) -> tuple[Incident, ...]:
+    def put_reports(self, reports: Sequence[Report], *, wake_at: datetime) -> tuple[str, ...]:
+        """See the port."""
+        return self._call("outbox.put_reports", lambda: self._put_reports(reports, wake_at))
+
+    def due_incidents(self, now: datetime) -> tuple[str, ...]:
         """See the port."""
         return self._call(
             "outbox.due_incidents",
-            lambda: tuple(
-                self._incident(record)
-                for record in self.all_incidents.values()
-                if record.wake_at is not None and record.wake_at <= now
-            ),
+            lambda: tuple(k for k, r in self.all_incidents.items() if r.wake_at is not None and r.wake_at <= now),
         )
 
     def claim_incident(self, key: str, *, now: datetime, lease_seconds: int) -> Incident | None:
         """See the port."""
         return self._call("outbox.claim_incident", lambda: self._claim_incident(key, now, lease_seconds))
 
-    def save_incident(self, incident: Incident, *, next_try: datetime | None) -> None:
+    def save_incident(
+        self, incident: Incident, *, folded: Sequence[Report] = (), wake_at: datetime | None, keep: bool = False
+    ) -> None:
         """See the port."""
-        return self._call("outbox.save_incident", lambda: self._save_incident(incident, next_try))
+        return self._call("outbox.save_incident", lambda: self._save_incident(incident, folded, wake_at, keep))
 
     def incidents(self, prefix: str) -> tuple[Incident, ...]:
         """See the port."""
@@ -180,7 +185,7 @@ class FakeLedger(Called):
         self.all_rollouts |= {rollout.id: rollout for rollout in rollouts}
         self.entries += journal
         for report in reports:
-            self._note(report)
+            self._note(report, report.at)
         for key in done:
             record.inbox.pop(key, None)
         kept = {**claim.rollouts, **{rollout.id: rollout for rollout in rollouts}}
@@ -218,44 +223,73 @@ class FakeLedger(Called):
         mine = [rollout for rollout in self.all_rollouts.values() if rollout.group == group]
         return tuple(sorted(mine, key=lambda rollout: (rollout.requested_at, rollout.id), reverse=True))
 
-    def _note(self, report: Report) -> None:
+    def _note(self, report: Report, wake_at: datetime) -> bool:
         first = Incident(
             key=report.key,
             kind=report.kind,
             grade=report.grade,
             title=report.title,
             opened_at=report.at,
+            group=report.group,
+            direct=report.direct,
             labels=report.labels,
         )
         record = self.all_incidents.setdefault(report.key, IncidentRecord(first))
         record.reports[report.id] = report
-        record.wake_at = report.at
+        return self._due(record, wake_at)
+
+    def _due(self, record: IncidentRecord, wake_at: datetime) -> bool:
+        mine = record.asked_at in (None, wake_at)
+        record.asked_at = record.wake_at = record.asked_at or wake_at
+        return mine
+
+    def _put_reports(self, reports: Sequence[Report], wake_at: datetime) -> tuple[str, ...]:
+        woken = []
+        for report in reports:
+            known = self.all_incidents.get(report.key)
+            if known is None or report.id not in known.seen:
+                mine = self._note(report, wake_at)
+                self.all_incidents[report.key].seen.add(report.id)
+            else:
+                mine = self._due(known, wake_at)
+            if mine:
+                woken.append(report.key)
+        return tuple(dict.fromkeys(woken))
 
     def _incident(self, record: IncidentRecord) -> Incident:
-        waiting = [report for report in record.reports.values() if report.id not in record.incident.told]
-        return replace(record.incident, pending=tuple(sorted(waiting, key=lambda report: (report.at, report.id))))
+        return replace(
+            record.incident,
+            pending=tuple(sorted(record.reports.values(), key=lambda report: (report.at, report.id))),
+        )
 
     def _claim_incident(self, key: str, now: datetime, lease_seconds: int) -> Incident | None:
         record = self.all_incidents.get(key)
-        if record is None or record.wake_at is None or (record.until is not None and record.until >= now):
+        if record is None or record.wake_at is None or record.wake_at > now:
+            return None
+        if record.until is not None and record.until >= now:
             return None
         record.until = record.wake_at = now + timedelta(seconds=lease_seconds)
+        record.asked_at = None
         record.incident = replace(record.incident, version=record.incident.version + 1)
         incident = self._incident(record)
-        if not incident.pending:
-            record.until = record.wake_at = None
-            return None
-        return incident
+        if len(incident.pending) > FOLDED_A_CLAIM:
+            record.asked_at = record.wake_at = now
+        return replace(incident, pending=incident.pending[:FOLDED_A_CLAIM])
 
-    def _save_incident(self, incident: Incident, next_try: datetime | None) -> None:
+    def _save_incident(
+        self, incident: Incident, folded: Sequence[Report], wake_at: datetime | None, keep: bool
+    ) -> None:
         record = self.all_incidents[incident.key]
-        if record.incident.version != incident.version:
+        if record.incident.version != incident.version or record.until is None:
             raise LostRaceError(f"incident {incident.key} is another tick's now")
         record.incident = replace(incident, pending=())
-        record.reports = {i: report for i, report in record.reports.items() if i not in incident.told}
+        for report in folded:
+            record.reports.pop(report.id, None)
+        if keep:
+            return
         record.until = None
-        if next_try is not None or not record.reports:
-            record.wake_at = next_try
+        if record.asked_at is None:
+            record.wake_at = wake_at
 
     def _incidents(self, prefix: str) -> tuple[Incident, ...]:
         mine = [self._incident(record) for key, record in self.all_incidents.items() if key.startswith(prefix)]

@@ -94,3 +94,8 @@ class FakeQueue(Called):
         """See the port."""
         message = (group, version, min(delay_seconds, 900.0))
         return self._call("queue.wake", lambda: self.sent.append(message))
+
+    def wake_incident(self, key: str, *, delay_seconds: float) -> None:
+        """See the port."""
+        message = (key, 0, min(delay_seconds, 900.0))
+        return self._call("queue.wake_incident", lambda: self.sent.append(message))

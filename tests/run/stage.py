@@ -12,7 +12,9 @@ from chalicelib.errors import LostRaceError
 from chalicelib.fleet.load import load
 from chalicelib.fleet.model import Fleet
 from chalicelib.health.model import Answer, Endpoint, Reading
-from chalicelib.incident.run import deliver_reports
+from chalicelib.incident.document import Document
+from chalicelib.incident.model import Incident
+from chalicelib.incident.run import Desk, advance_incidents
 from chalicelib.rollout.act import Hands
 from chalicelib.rollout.look import Eyes
 from chalicelib.rollout.model import Phase, Promotion, Request, Rollout, Stable, Word
@@ -92,7 +94,8 @@ class Stage:
         self.ecs, self.ecr, self.ledger = FakeEcs(self.calls, now=self.now), FakeEcr(self.calls), FakeLedger(self.calls)
         self.alarms, self.targets = FakeAlarms(self.calls), FakeTargets(self.calls)
         self.logs, self.nodes, self.queue = FakeLogs(self.calls), FakeNodes(self.calls), FakeQueue(self.calls)
-        self.tracker = FakeTracker(self.calls)
+        self.trackers = {name: FakeTracker(self.calls) for name in self.fleet.incidents.trackers}
+        self.tracker = self.trackers["github"]
         self.talks: dict[str, Talk] = {name: Talk() for name in self.names}
         self.bad: dict[str, Talk] = {}  # what a node says while it runs the target
         self.ticks = 0
@@ -135,6 +138,21 @@ class Stage:
         hands = Hands(services=self.ecs, deployer=self.ecs, images=self.ecr)
         return Room(fleet=self.fleet, ledger=self.ledger, eyes=eyes, hands=hands, queue=self.queue, lease_seconds=90)
 
+    @property
+    def desk(self) -> Desk:
+        """What a tick of incidents needs."""
+        return Desk(
+            outbox=self.ledger, trackers=self.trackers, policy=self.fleet.incidents, circumstances=self, alarms=self.alarms,
+            evidence=self, lease_seconds=90,
+        )  # fmt: skip
+
+    def explain(self, group: str | None, now: datetime) -> None:
+        """The port `Circumstances`: nothing explains anything."""
+
+    def gather(self, incident: Incident, now: datetime) -> Document:
+        """The port `Evidence`: none."""
+        return ()
+
     # ------------------------------------------------------------------------------------------ words
 
     def adopt(self) -> None:
@@ -165,7 +183,7 @@ class Stage:
         self.ticks += 1
         self.ecs.now = self.ecr.now = self.now
         outcome = advance_group("nodes", self.room, owner=f"tick-{self.ticks}", now=self.now)
-        deliver_reports(self.ledger, self.tracker, now=self.now)
+        advance_incidents(self.desk, now=self.now)
         return outcome
 
     def pass_time(self, seconds: float, *, settle: bool = True) -> None:

@@ -346,6 +346,24 @@ def test_start_that_a_person_repeats_is_one() -> None:
     assert len(stage.ledger.all_rollouts) == 1
 
 
+@pytest.mark.parametrize("name", ["20260101-000000-deadbeef", "ended"])
+def test_rollback_of_a_rollout_that_is_not_open_takes_nothing_back(name: str) -> None:
+    """A wrong id, or a repeated word about one that took itself back, must not take back what is stable."""
+    stage = Stage()
+    stage.push()
+    ended = stage.run()
+    before = stage.stable()
+    told = stage.say(Word.ROLLBACK, rollout=ended.id if name == "ended" else name).told
+    assert told == ("no such open rollout",)
+    assert stage.ledger.group("nodes")[0].active is None
+    assert stage.stable() == before
+
+
+def test_release_of_nothing_says_so() -> None:
+    """Whoever released the wrong group hears of it."""
+    assert Stage().say(Word.RELEASE).told == ("nothing is on hold",)
+
+
 def test_approval_of_a_push_that_took_anothers_place_must_name_it() -> None:
     """The person reviewed the one that was there five seconds ago."""
     stage = Stage("production")

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,9 +73,9 @@ def usage_error(argv: list[str], said: Said, main: object = command.main) -> str
     ("argv", "named"),
     [
         (["--environment", "moon"], ["development", "staging", "production"]),
-        (["--time-scale", "0"], ["--time-scale 0", "0.1 to 1000"]),
-        (["--time-scale", "5000"], ["--time-scale 5000", "0.1 to 1000"]),
-        (["--time-scale", "nan"], ["--time-scale nan", "0.1 to 1000"]),
+        (["--time-scale", "0"], ["--time-scale 0", "0.1 to 200"]),
+        (["--time-scale", "5000"], ["--time-scale 5000", "0.1 to 200"]),
+        (["--time-scale", "nan"], ["--time-scale nan", "0.1 to 200"]),
         (["--time-scale", "fast"], ["--time-scale", "fast"]),
         (["--scenario", "none"], ["'none'", "--list"]),
         (["--json"], ["--json goes with --push"]),
@@ -93,6 +94,16 @@ def usage_error(argv: list[str], said: Said, main: object = command.main) -> str
         (["--image", "xai/node:2=x"], ["--push", "--serve"]),
         (["--stable", "xai/node:2"], ["--push", "--serve"]),
         (["--fleet", "/no/such.yaml"], ["--push", "--serve"]),
+        (["--push", ""], ["''", "NAME:TAG"]),
+        (["--push", "xai/node:bad tag"], ["'xai/node:bad tag'", "NAME:TAG"]),
+        (
+            ["--push", "xai/node:2.1.0", "--image", "xai/node:2.1.O=x"],
+            ["xai/node:2.1.O", "neither pushed nor --stable"],
+        ),
+        (
+            ["--push", "xai/node:2", "--environment", "production", "--fleet", "chalicelib/fleet/staging.yaml"],
+            ["--environment production", "is of staging"],
+        ),
         (["surprise"], ["surprise"]),
     ],
 )
@@ -101,6 +112,13 @@ def test_wrong_argument_is_refused_and_says_what_is_allowed(argv: list[str], nam
     told = usage_error(argv, capsys)
     assert all(word in told for word in named), told
     assert "Traceback" not in told
+
+
+def test_wrong_argument_leaves_no_folder_behind(capsys: Said) -> None:
+    """A refused call has made nothing."""
+    before = set(Path(tempfile.gettempdir()).glob("xai-sandbox-*"))
+    usage_error(["--push", "xai/node:latest", "--environment", "production"], capsys)
+    assert set(Path(tempfile.gettempdir()).glob("xai-sandbox-*")) <= before
 
 
 def test_broken_fleet_file_is_refused(tmp_path: Path, capsys: Said) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox.dataplane.model import EcsError
+from sandbox.dataplane.process import Tail
 from tests.sandbox.stage import CLUSTER, FOREVER, STOPS_FIRST, STUBBORN, WHEN_TOLD, Stage, eventually, staged
 
 DEPLOYMENT, ACTION, TASK = "ECS Deployment State Change", "ECS Service Action", "ECS Task State Change"
@@ -369,7 +371,7 @@ def test_container_sees_its_environment_and_nothing_of_ours(tmp_path: Path, monk
         })  # fmt: skip
         stage.run(20)
         task = stage.tasks()[0]
-        eventually(lambda: str(task.data_dir) in task.log)
+        eventually(lambda: str(task.data_dir) in task.log.last(9))
         stage.call("UpdateService", service="app", desiredCount=0)
         stage.run(5)
     shown = dict(line.partition("=")[::2] for line in lines)
@@ -387,8 +389,8 @@ def test_only_the_five_placeholders_are_filled_in(tmp_path: Path) -> None:
         stage.service("shows", container={"portMappings": [{"containerPort": 80}, {"containerPort": 81}]})
         stage.run(20)
         task = stage.tasks()[0]
-        eventually(lambda: len(task.log) >= 4)
-    assert task.log == [f"{task.ports[80]} {task.ports[81]} {task.data_dir} app", "[]", "{other}", "$HOME;"]
+        eventually(lambda: task.log.total >= 4)
+    assert task.log.last(9) == [f"{task.ports[80]} {task.ports[81]} {task.data_dir} app", "[]", "{other}", "$HOME;"]
 
 
 def test_interrupt_works_in_a_container(tmp_path: Path) -> None:
@@ -498,3 +500,36 @@ def test_steady_state_event_names_the_cluster_and_no_version(stage: Stage) -> No
     told = event(stage, ACTION, eventName="SERVICE_STEADY_STATE")
     assert set(told["detail"]) == {"eventType", "eventName", "clusterArn", "createdAt"}
     assert told["detail"]["eventType"] == "INFO"
+
+
+def test_program_that_talks_without_end_is_kept_by_its_tail() -> None:
+    """And what was left out is said."""
+    tail = Tail()
+    for number in range(5000):
+        tail.append(str(number))
+    assert tail.last(2) == ["4998", "4999"]
+    assert tail.after(4998) == ["4998", "4999"]
+    assert tail.after(5000) == []
+    assert tail.after(100)[:2] == [f"({4900 - Tail.MOST} lines left out)", str(5000 - Tail.MOST)]
+
+
+def test_what_left_its_session_is_killed_at_the_end(tmp_path: Path) -> None:
+    """A container's stop ends all of its processes, also those that called setsid."""
+    leaves = "import os, subprocess; subprocess.Popen(['sleep', '987'], start_new_session=True)"
+    with staged(tmp_path, leaves=("sh", "-c", f'{sys.executable} -c "{leaves}"; exec sleep 600')) as stage:
+        stage.service("leaves")
+        stage.run(20)
+        eventually(lambda: bool(left_under(tmp_path)))
+    eventually(lambda: not left_under(tmp_path))
+
+
+def left_under(root: Path) -> list[str]:
+    """Processes whose environment names this folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(root).encode() in (entry / "environ").read_bytes() and int(entry.name) != os.getpid():
+                found.append((entry / "cmdline").read_bytes().decode())
+        except OSError:
+            continue
+    return [line for line in found if line.startswith("sleep")]

@@ -21,7 +21,7 @@ def test_complete_environment_gives_settings_with_defaults() -> None:
     assert (settings.environment, settings.region, settings.probe_timeout_seconds) == ("staging", "us-east-1", 3.0)
     assert settings.fleet_file.name == "staging.yaml"
     assert settings.fleet_file.is_file()
-    assert settings.tickets_api_url is None
+    assert settings.trackers_url is None
 
 
 @pytest.mark.parametrize("key", sorted(GOOD))

@@ -1,0 +1,173 @@
+"""Fold reports into an incident: who is in trouble, since when, how often. Pure, and blind to the order of arrival.
+
+The newest word about a member is the newest by the time at which it happened; a report that comes late only counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from chalicelib.fleet.model import Incidents
+from chalicelib.incident.model import Grade, Incident, Member, Report, Says, Stage
+
+MOST_MEMBERS = 800  # a record is one DynamoDB item of at most 400 KB
+MOST_CHANGES = 20
+MOST_NEWS = 20
+MOST_NOTES = 20
+MOST_TIMELINE = 60
+
+
+def fold(incident: Incident, reports: Sequence[Report], policy: Incidents) -> Incident:
+    """The incident after these reports, with what is news in `news`."""
+    for report in sorted(reports, key=lambda each: (each.at, each.id)):
+        incident = _fold_one(incident, report, policy)
+    return incident
+
+
+def _fold_one(incident: Incident, report: Report, policy: Incidents) -> Incident:
+    if report.says is Says.NOTE:
+        return replace(incident, notes=(*incident.notes, report.title)[-MOST_NOTES:])
+    name = report.member or report.key
+    known = next((member for member in incident.members if member.name == name), None)
+    changes = known is None or (report.at >= known.since and report.says is not known.says)
+    if report.says is Says.FIRING and _is_over(incident, report, policy, changes=changes):
+        incident = new_episode(incident, report)
+        known = next((member for member in incident.members if member.name == name), None)
+    if report.says is Says.FIRING:
+        incident = replace(incident, count=incident.count + 1)
+    if known is None:
+        if report.says is Says.UNKNOWN:
+            return incident
+        return _with_newcomer(incident, report, name)
+    if report.at < known.since:
+        return _with(incident, replace(known, count=known.count + (report.says is Says.FIRING)))
+    if report.says is Says.UNKNOWN and known.says is not Says.FIRING:
+        return incident  # what was well and is not measured any more is no news of this trouble
+    if changes:
+        return _changed(incident, known, report, policy)
+    return _repeated(incident, known, report)
+
+
+def _is_over(incident: Incident, report: Report, policy: Incidents, *, changes: bool) -> bool:
+    """Whether trouble that fires now is a trouble of its own: a new episode, with tickets of its own."""
+    if incident.stage is Stage.CLOSED:  # a person's word holds for what that person saw
+        return report.grade < incident.grade or (changes and not incident.firing)
+    if not changes:
+        return False
+    if incident.stage is Stage.ENDED:
+        return True
+    resolved = incident.since or report.at
+    if incident.letters:  # a tracker does not know yet that it was over: one ticket, not one that is left open for ever
+        return False
+    return incident.stage is Stage.RESOLVED and report.at > resolved + timedelta(seconds=policy.reopen_seconds)
+
+
+def new_episode(incident: Incident, report: Report) -> Incident:
+    """The same key in trouble again: what was told belongs to the tickets of the last time; who was in it is remembered."""
+    return Incident(
+        key=incident.key,
+        kind=report.kind,
+        grade=report.grade,
+        title=report.title,
+        opened_at=report.at,
+        since=report.at,
+        episode=incident.episode + 1,
+        group=report.group,
+        direct=report.direct,
+        labels=report.labels,
+        members=tuple(replace(m, count=0) if m.says is Says.RESOLVED else m for m in incident.members),
+        number=incident.number,
+        pending=incident.pending,
+        version=incident.version,
+    )
+
+
+def _with_newcomer(incident: Incident, report: Report, name: str) -> Incident:
+    member = Member(
+        name=name,
+        says=report.says,
+        grade=report.grade,
+        since=report.at,
+        title=report.title,
+        count=int(report.says is Says.FIRING),
+        alarm=report.alarm,
+    )
+    if len(incident.members) >= MOST_MEMBERS:
+        return _noted(replace(incident, more_members=incident.more_members + 1), report, f"{name} too")
+    incident = replace(incident, members=(*incident.members, member))
+    if report.says is not Says.FIRING:
+        return incident  # kept, so that an older word that comes later is known to be older
+    return _noted(_taken_over(incident, report), report, report.title)
+
+
+def _changed(incident: Incident, known: Member, report: Report, policy: Incidents) -> Incident:
+    member = replace(
+        known,
+        says=report.says,
+        grade=report.grade if report.says is Says.FIRING else known.grade,
+        since=report.at,
+        changes=(*known.changes, report.at)[-MOST_CHANGES:],
+        count=known.count + (report.says is Says.FIRING),
+        title=report.title if report.says is Says.FIRING else known.title,
+    )
+    incident = _with(incident, member)
+    words = {
+        Says.FIRING: f"in trouble again: {report.title}",
+        Says.RESOLVED: f"{known.name} is out of trouble: {report.title}",
+        Says.UNKNOWN: f"{known.name} is not measured any more: {report.title}",
+    }[report.says]
+    if report.says is Says.FIRING:
+        incident = _taken_over(incident, report)
+    if flaps(member, report.at, policy) and not incident.flapping:
+        within = policy.flapping_within_seconds // 60
+        said = f"{known.name} is flapping: {policy.flapping_changes} changes within {within} min"
+        return _noted(replace(incident, flapping=True), report, said)
+    return _noted(incident, report, words, told=not incident.flapping)
+
+
+def _repeated(incident: Incident, known: Member, report: Report) -> Incident:
+    """The same word again: it counts; it is news when it is worse or says something else of what we did."""
+    worse = report.grade < known.grade
+    other = report.direct and report.title != known.title
+    firing = report.says is Says.FIRING
+    member = replace(known, grade=known.grade.or_worse(report.grade), count=known.count + firing, title=report.title)
+    incident = _with(incident, member)
+    if not firing or not (worse or other):
+        return incident
+    return _noted(_taken_over(incident, report), report, report.title)
+
+
+def flaps(member: Member, now: datetime, policy: Incidents) -> bool:
+    """Whether a member changed its word so often of late that neither word is worth a ticket's life."""
+    recent = [at for at in member.changes if (now - at).total_seconds() <= policy.flapping_within_seconds]
+    return len(recent) >= policy.flapping_changes
+
+
+def _taken_over(incident: Incident, report: Report) -> Incident:
+    """The words of the newest report of the worst grade are the incident's; every label stays."""
+    labels = tuple(dict.fromkeys((*incident.labels, *report.labels)))
+    metric = report.metric or incident.metric
+    if report.grade > incident.grade:
+        return replace(incident, labels=labels, metric=metric)
+    return replace(
+        incident,
+        labels=labels,
+        metric=metric,
+        kind=report.kind,
+        grade=Grade(report.grade),
+        title=report.title,
+        body=report.body or incident.body,
+        direct=incident.direct or report.direct,
+    )
+
+
+def _noted(incident: Incident, report: Report, words: str, *, told: bool = True) -> Incident:
+    timeline = (*incident.timeline, (report.at, words))[-MOST_TIMELINE:]
+    news = (*incident.news, words)[-MOST_NEWS:] if told else incident.news
+    return replace(incident, timeline=timeline, news=news)
+
+
+def _with(incident: Incident, member: Member) -> Incident:
+    return replace(incident, members=tuple(member if m.name == member.name else m for m in incident.members))

@@ -1,0 +1,336 @@
+"""The life of an incident as ticks on fakes: gathered, opened, updated, resolved, reopened; people and windows respected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chalicelib.aws.documents import dump
+from chalicelib.errors import AwsUnavailableError
+from chalicelib.incident.document import Document
+from chalicelib.incident.model import Grade, Says, Stage, TicketState
+from chalicelib.incident.ports import Explanation
+from tests.incident.office import KEY, NOW, POLICY, Office
+
+
+@pytest.fixture
+def office() -> Office:
+    """An office with nothing to tell."""
+    return Office()
+
+
+def words(document: Document) -> str:
+    """All texts of a document."""
+    return repr(document)
+
+
+def opened(office: Office, *members: str) -> None:
+    """Trouble that was told."""
+    office.note(*(office.report(member) for member in members or ("node-1",)))
+    office.pass_time(60)
+    assert office.incident().stage is Stage.OPEN
+
+
+def test_trouble_is_gathered_and_then_one_ticket_in_each_tracker_of_its_grade(office: Office) -> None:
+    """group_wait: three members that fail within it are one ticket that names them."""
+    office.note(office.report("node-1"))
+    office.tick()
+    assert not office.main.tickets
+    office.note(office.report("node-2"), office.report("node-3"))
+    office.pass_time(60)
+    (ticket,) = office.main.tickets
+    assert ticket.title == "P2 [staging] nodes: memory_high (3 in all: node-1, node-2, node-3)"
+    assert all(name in words(ticket.body) for name in ("node-1", "node-2", "node-3", "memory_high.md", "evidence"))
+    assert ticket.labels == ("memory_high", "P2")
+    assert len(office.trackers["chat"].tickets) == 1
+    assert not office.trackers["mail"].tickets
+
+
+def test_trouble_that_is_over_before_it_was_told_opens_nothing(office: Office) -> None:
+    """As an alert that resolves within group_wait."""
+    office.note(office.report())
+    office.pass_time(10, step=10)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(120)
+    assert not office.main.tickets
+    assert office.incident().stage is Stage.ENDED
+
+
+def test_equal_reports_count_and_are_not_told_one_by_one(office: Office) -> None:
+    """A thousand equal alarms are one ticket with a count, in the next reminder."""
+    opened(office)
+    for _ in range(1000):
+        office.now += timedelta(seconds=1)
+        office.note(office.report())
+    office.pass_time(POLICY.repeat_seconds)
+    (ticket,) = office.main.tickets
+    assert office.incident().count == 1001
+    assert len(ticket.comments) == 1
+    assert "1001 times reported" in words(next(iter(ticket.comments.values())))
+
+
+def test_new_member_is_told_after_the_update_interval(office: Office) -> None:
+    """group_interval: not at once, not never, and all that came meanwhile in one comment."""
+    opened(office)
+    office.note(office.report("node-2"))
+    office.pass_time(30)
+    office.note(office.report("node-3"))
+    office.pass_time(60)
+    assert not office.main.tickets[0].comments
+    office.pass_time(POLICY.update_seconds)
+    (comment,) = office.main.tickets[0].comments.values()
+    assert "node-2" in words(comment)
+    assert "node-3" in words(comment)
+    assert "node-3" in office.main.tickets[0].title
+
+
+def test_worse_grade_is_told_at_once_and_goes_to_more_trackers(office: Office) -> None:
+    """A P3 that becomes a P1 waits for no interval."""
+    office.note(office.report(grade=Grade.P3))
+    office.pass_time(60)
+    assert not office.trackers["chat"].tickets
+    office.note(office.report("node-2", grade=Grade.P1))
+    office.pass_time(30)
+    assert office.main.tickets[0].title.startswith("P1 ")
+    assert set(office.main.tickets[0].labels) == {"memory_high", "P1"}
+    assert len(office.main.tickets[0].comments) == 1
+    (chat,) = office.trackers["chat"].tickets
+    assert chat.title.startswith("P1 ")
+
+
+def test_trouble_that_is_gone_for_the_settling_time_resolves_its_tickets(office: Office) -> None:
+    """With the duration and the draft of a post-mortem; then nothing wakes any more."""
+    opened(office)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(60)
+    assert office.main.tickets[0].state is TicketState.OPEN
+    office.pass_time(POLICY.settle_seconds)
+    for name in ("main", "chat"):
+        (ticket,) = office.trackers[name].tickets
+        assert ticket.state is TicketState.CLOSED
+        (comment,) = ticket.comments.values()
+        for section in ("Resolved", "Summary", "Timeline", "Cause", "Impact", "Resolution", "Prevention", "Follow-ups"):
+            assert section in words(comment)
+    assert office.ledger.due_incidents(NOW + timedelta(days=30)) == ()
+
+
+def test_trouble_that_comes_back_soon_reopens_its_ticket(office: Office) -> None:
+    """No second ticket for the same trouble."""
+    opened(office)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(600)
+    office.note(office.report())
+    office.pass_time(30)
+    (ticket,) = office.main.tickets
+    assert ticket.state is TicketState.OPEN
+    assert "Reopened" in words(list(ticket.comments.values())[-1])
+
+
+def test_trouble_that_comes_back_late_is_a_ticket_of_its_own(office: Office) -> None:
+    """The first one stays as it was left."""
+    opened(office)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(600)
+    office.now += timedelta(seconds=POLICY.reopen_seconds)
+    office.note(office.report())
+    office.pass_time(60)
+    first, second = office.main.tickets
+    assert (first.state, second.state) == (TicketState.CLOSED, TicketState.OPEN)
+    assert first.marker != second.marker
+    assert office.incident().count == 1
+
+
+def test_one_of_two_members_well_does_not_resolve(office: Office) -> None:
+    """All of it must be over."""
+    opened(office, "node-1", "node-2")
+    office.note(office.report("node-1", Says.RESOLVED))
+    office.pass_time(1000)
+    assert office.main.tickets[0].state is TicketState.OPEN
+    office.note(office.report("node-2", Says.RESOLVED))
+    office.pass_time(600)
+    assert office.main.tickets[0].state is TicketState.CLOSED
+
+
+def test_word_of_an_earlier_moment_that_comes_late_changes_nothing(office: Office) -> None:
+    """Events come in any order: RESOLVED at 12:05 stands against FIRING at 12:00 that arrives after it."""
+    early = office.report(at=NOW)
+    office.now += timedelta(seconds=300)
+    office.note(office.report(says=Says.RESOLVED))
+    office.note(early)
+    office.pass_time(3600)
+    assert not office.main.tickets
+
+
+def test_missing_data_is_no_recovery_and_no_trouble(office: Office) -> None:
+    """ALARM to INSUFFICIENT_DATA stays open; INSUFFICIENT_DATA alone opens nothing."""
+    office.note(office.report("node-9", Says.UNKNOWN, key="other"))
+    opened(office)
+    office.note(office.report(says=Says.UNKNOWN))
+    office.pass_time(POLICY.settle_seconds * 4)
+    (ticket,) = office.main.tickets
+    assert ticket.state is TicketState.OPEN
+    assert any("not measured any more" in words(comment) for comment in ticket.comments.values())
+
+
+def test_flapping_is_said_once_and_settles_late(office: Office) -> None:
+    """Ten changes are one comment, not ten, and the ticket does not open and close with them."""
+    opened(office)
+    for turn in range(10):
+        office.now += timedelta(seconds=60)
+        office.note(office.report(says=Says.RESOLVED if turn % 2 == 0 else Says.FIRING))
+        office.pass_time(60)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(POLICY.settle_seconds * 3)
+    (ticket,) = office.main.tickets
+    assert ticket.state is TicketState.OPEN
+    assert sum("is flapping" in words(comment) for comment in ticket.comments.values()) == 1
+    assert len(ticket.comments) <= 4
+    office.pass_time(POLICY.flapping_settle_seconds)
+    assert ticket.state is TicketState.CLOSED
+
+
+def test_reminder_comes_until_somebody_takes_it_on(office: Office) -> None:
+    """repeat_interval, and a person's acknowledgement ends it."""
+    opened(office)
+    office.pass_time(POLICY.repeat_seconds + 60)
+    assert len(office.main.tickets[0].comments) == 1
+    office.main.tickets[0].state = TicketState.ACKNOWLEDGED
+    office.pass_time(POLICY.repeat_seconds * 3)
+    assert len(office.main.tickets[0].comments) == 1
+    assert office.incident().acknowledged
+
+
+def test_ticket_that_a_person_closed_stays_closed_and_the_others_follow(office: Office) -> None:
+    """More of the same is counted in silence; when it was over and comes back, it is a new ticket."""
+    opened(office)
+    office.main.tickets[0].state = TicketState.CLOSED
+    office.pass_time(POLICY.read_back_seconds + 60)
+    assert office.trackers["chat"].tickets[0].state is TicketState.CLOSED
+    office.note(office.report("node-2"))
+    office.pass_time(POLICY.repeat_seconds * 2, step=300)
+    (ticket,) = office.main.tickets
+    assert ticket.state is TicketState.CLOSED
+    comments = len(ticket.comments)
+    office.note(office.report(says=Says.RESOLVED), office.report("node-2", Says.RESOLVED))
+    office.pass_time(POLICY.settle_seconds * 2)
+    assert len(ticket.comments) == comments
+    office.note(office.report())
+    office.pass_time(90)
+    assert len(office.main.tickets) == 2
+
+
+def test_worse_trouble_than_a_person_closed_is_a_ticket_of_its_own(office: Office) -> None:
+    """A person's word holds for what that person saw."""
+    opened(office)
+    office.main.tickets[0].state = TicketState.CLOSED
+    office.pass_time(POLICY.read_back_seconds + 60)
+    office.note(office.report(grade=Grade.P1))
+    office.pass_time(90)
+    assert [ticket.title[:2] for ticket in office.main.tickets] == ["P2", "P1"]
+
+
+def test_explained_trouble_is_not_told_but_attached_and_told_if_it_outlasts(office: Office) -> None:
+    """An open rollout judges it; when that is over and it still fires, people hear of it."""
+    office.explanation = Explanation(text="rollout r-1 is BAKING", incident="staging/nodes/r-1")
+    office.note(office.report())
+    office.pass_time(600)
+    assert not office.main.tickets
+    assert office.incident().stage is Stage.SUPPRESSED
+    office.note(office.report("r-1", key="staging/nodes/r-1", title="[staging] nodes: ROLLING_BACK", direct=True))
+    office.pass_time(30)
+    (rollout,) = office.main.tickets
+    assert "memory_high" in words(rollout.body)
+    assert "rollout r-1 is BAKING" in words(rollout.body)
+    office.explanation = None
+    office.pass_time(120)
+    assert [ticket.title for ticket in office.main.tickets][1:] == ["P2 [staging] nodes: memory_high"]
+
+
+def test_window_never_swallows_an_end(office: Office) -> None:
+    """Trouble told before a window is resolved within it; trouble that began in it and ended in it is never told."""
+    opened(office)
+    office.explanation = Explanation(text="maintenance: disks", until=NOW + timedelta(hours=3))
+    office.note(office.report(says=Says.RESOLVED), office.report("node-2", key="other"))
+    office.pass_time(600)
+    assert office.main.tickets[0].state is TicketState.CLOSED
+    office.note(office.report("node-2", Says.RESOLVED, key="other"))
+    office.pass_time(4 * 3600, step=60)
+    assert len(office.main.tickets) == 1
+
+
+def test_low_grades_wait_for_the_end_of_quiet_hours_and_high_ones_do_not() -> None:
+    """A P4 at 23:00 is read at 7:00."""
+    office = Office()
+    office.now = NOW.replace(hour=23)
+    office.note(office.report(grade=Grade.P4), office.report("node-9", key="other", grade=Grade.P1))
+    office.pass_time(3600, step=60)
+    assert [ticket.title[:2] for ticket in office.main.tickets] == ["P1"]
+    office.pass_time(8 * 3600, step=300)
+    assert [ticket.title[:2] for ticket in office.main.tickets] == ["P1", "P4"]
+
+
+def test_our_own_word_is_told_at_once_and_its_end_too(office: Office) -> None:
+    """A rollback that people hear of half a minute late is one that they hear of from customers."""
+    office.note(office.report("r-1", direct=True, title="[staging] nodes: ROLLING_BACK"))
+    office.tick()
+    (ticket,) = office.main.tickets
+    office.note(office.report("r-1", direct=True, title="[staging] nodes: ROLLED_BACK"))
+    office.tick()
+    assert len(ticket.comments) == 1
+    assert "ROLLED_BACK" in ticket.title
+    office.note(replace(office.report("r-1", Says.RESOLVED, direct=True), at=office.now + timedelta(seconds=1)))
+    office.now += timedelta(seconds=2)
+    office.tick()
+    assert ticket.state is TicketState.CLOSED
+
+
+def test_lost_ok_event_is_found_by_reading_the_alarm(office: Office) -> None:
+    """An event is a hint; CloudWatch is asked."""
+    office.note(office.report(alarm="a-1"))
+    office.alarms.all["a-1"] = "ALARM"
+    office.pass_time(120)
+    office.alarms.error = AwsUnavailableError("no answer")
+    office.pass_time(600)
+    assert office.main.tickets[0].state is TicketState.OPEN
+    office.alarms.error = None
+    office.alarms.all["a-1"] = "OK"
+    office.pass_time(POLICY.read_back_seconds + POLICY.settle_seconds + 120)
+    assert office.main.tickets[0].state is TicketState.CLOSED
+
+
+def test_alarm_that_fires_again_unheard_keeps_its_ticket_open(office: Office) -> None:
+    """Its OK came, its next ALARM was lost: CloudWatch is asked before the ticket is resolved."""
+    office.note(office.report(alarm="a-1"))
+    office.alarms.all["a-1"] = "ALARM"
+    office.pass_time(60)
+    office.note(office.report(says=Says.RESOLVED, alarm="a-1"))
+    office.pass_time(POLICY.settle_seconds * 2)
+    assert office.main.tickets[0].state is TicketState.OPEN
+    assert office.incident().stage is Stage.OPEN
+
+
+def test_alarm_that_cleared_unheard_opens_nothing(office: Office) -> None:
+    """When the gathering ends it is OK again."""
+    office.note(office.report(alarm="a-1"))
+    office.alarms.all["a-1"] = "OK"
+    office.pass_time(120)
+    assert not office.main.tickets
+
+
+def test_record_of_a_thousand_members_stays_small(office: Office) -> None:
+    """A record is one item of 400 KB; the ones that it cannot name are counted."""
+    office.note(*(office.report(f"xai-production-node-{i:04}") for i in range(1000)))
+    office.pass_time(900)
+    (ticket,) = office.main.tickets
+    assert "1000 in all" in ticket.title
+    assert len(office.incident().members) == 800
+    assert len(dump(office.incident()).encode()) < 300_000
+
+
+def test_key_is_told_in_its_own_incident(office: Office) -> None:
+    """Another kind of trouble is another ticket."""
+    office.note(office.report(), office.report(key=f"{KEY}2"))
+    office.pass_time(60)
+    assert len(office.main.tickets) == 2
