@@ -3,7 +3,7 @@
 # make check     what CI asks for beside the tests
 # make package   the bundle for Lambda              (STAGE=staging)
 # make deploy    package, chalice deploy, after_deploy (STAGE=staging; needs your AWS account)
-# make bench     cold start and size of the bundle
+# make bench     cold start and size of the bundle; a storm of alarms
 # make format    put the code into shape, write schema.json and the policies
 # make clean     remove what make built
 
@@ -49,6 +49,7 @@ deploy: package
 bench: $(READY)
 	$(PY) -m bench.bundle_size --stage $(STAGE)
 	$(PY) -m bench.cold_start --stage $(STAGE)
+	$(PY) -m bench.incident_storm
 
 format: $(READY)
 	$(PY) -m ruff check --fix-only --quiet

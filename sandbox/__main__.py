@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -27,7 +28,8 @@ from sandbox.scenarios import SCENARIOS, run
 from sandbox.story import tell_story
 from sandbox.world import EXPLORER_COMMAND, FLEETS, NODE_COMMAND, SandboxError, World
 
-DEFAULT_SCALE = 20.0
+DEFAULT_SCALE, FASTEST = 20.0, 200.0
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # of an image, as registries take it
 
 
 class UsageError(Exception):
@@ -58,17 +60,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     # All but the JSON object goes to standard error, so that the last line of standard output is the result.
     console = Console(stderr=arguments.json, highlight=False, soft_wrap=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
     try:
         return _run(arguments, console)
-    except (UsageError, MisconfiguredError) as error:
+    except (UsageError, MisconfiguredError, SandboxError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 2
-    except (SandboxError, TimeoutError) as error:
+    except TimeoutError as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 1
+        if arguments.serve:
+            return 0  # as its prompt says
+        print("sandbox: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    print(f"sandbox: interrupted by {signal.Signals(number).name}", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
@@ -77,21 +88,32 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             console.print(f"{scenario.name:18} {scenario.ends:12} {scenario.tells}", markup=False)
         return 0
     scale = arguments.time_scale if arguments.time_scale is not None else DEFAULT_SCALE
-    if not 0.1 <= scale <= 1000:
-        raise UsageError(f"--time-scale {scale:g}: allowed is 0.1 to 1000")
-    if arguments.json and not arguments.push:
+    if not 0.1 <= scale <= FASTEST:
+        raise UsageError(f"--time-scale {scale:g}: allowed is 0.1 to {FASTEST:g}; faster than that no process keeps up")
+    if arguments.json and arguments.push is None:
         raise UsageError("--json goes with --push")
     if arguments.scenario:
         return _scenario(arguments.scenario, scale, console)
-    if arguments.push or arguments.serve:
-        fleet_file = arguments.fleet or FLEETS / f"{arguments.environment or 'staging'}.yaml"
-        fleet = _fleet(fleet_file)
-        images = _images(arguments.image, fleet)
-        world = World(fleet_file=fleet_file, time_scale=scale, stable=_stable(arguments.stable, images, fleet))
-        return _push(arguments, world, images, console) if arguments.push else _serve(world, images, console)
+    if arguments.push is not None or arguments.serve:
+        return _run_fleet(arguments, scale, console)
     if arguments.image or arguments.stable or arguments.fleet:
         raise UsageError("--image, --stable and --fleet go with --push or --serve")
     return tell_story(console, environment=arguments.environment or "staging", time_scale=arguments.time_scale)
+
+
+def _run_fleet(arguments: argparse.Namespace, scale: float, console: Console) -> int:
+    """One fleet on images of one's own. All that can be wrong with the arguments is said before anything is made."""
+    fleet_file = arguments.fleet or FLEETS / f"{arguments.environment or 'staging'}.yaml"
+    fleet = _fleet(fleet_file)
+    if arguments.environment and arguments.environment != fleet.environment:
+        raise UsageError(f"--environment {arguments.environment}, but {fleet_file} is of {fleet.environment}")
+    images = _images(arguments.image, fleet)
+    stable = _stable(arguments.stable, images, fleet)
+    if arguments.push is not None:
+        _wanted(arguments.push, fleet)
+        _used(images, (arguments.push, *arguments.stable))
+    world = World(fleet_file=fleet_file, time_scale=scale, stable=stable)
+    return _push(arguments, world, images, console) if arguments.push is not None else _serve(world, images, console)
 
 
 def _fleet(path: Path) -> Fleet:
@@ -125,9 +147,27 @@ def _stable(
 
 def _named(argument: str, option: str) -> tuple[str, str]:
     repository, colon, tag = argument.rpartition(":")
-    if not colon or not repository or not tag:
+    if not colon or not repository or not TAG.fullmatch(tag):
         raise UsageError(f"{option} {argument!r} is not NAME:TAG, such as xai/node:2.1.0")
     return repository, tag
+
+
+def _used(images: Mapping[tuple[str, str], object], named: Sequence[str]) -> None:
+    """A command of an image that nothing runs is a slip of the pen, and the stand-in would run in its place."""
+    for repository, tag in images:
+        if f"{repository}:{tag}" not in named:
+            raise UsageError(
+                f"--image names {repository}:{tag}, which is neither pushed nor --stable ({', '.join(named)})"
+            )
+
+
+def _wanted(argument: str, fleet: Fleet) -> None:
+    repository, tag = _named(argument, "--push")
+    _known(repository, fleet, "--push")
+    name = fleet.group_of_repository(repository) or ""
+    if not fleet.groups[name].wants(tag):
+        patterns = ", ".join(fleet.groups[name].tags)
+        raise UsageError(f"--push: group {name} of {fleet.environment} takes tags that match {patterns}; not {tag!r}")
 
 
 def _known(repository: str, fleet: Fleet, option: str) -> None:
@@ -145,20 +185,19 @@ def _push(
     arguments: argparse.Namespace, world: World, images: dict[tuple[str, str], tuple[str, ...]], console: Console
 ) -> int:
     repository, tag = _named(arguments.push, "--push")
-    _known(repository, world.fleet, "--push")
     group = world.fleet.group_of_repository(repository) or ""
-    if not world.fleet.groups[group].wants(tag):
-        patterns = ", ".join(world.fleet.groups[group].tags)
-        raise UsageError(
-            f"--push: group {group} of {world.fleet.environment} takes tags that match {patterns}; not {tag!r}"
-        )
     console.print(f"starting {world.fleet.environment} at {world.scale:g} sandbox seconds a second")
     with world:
         command = images.get((repository, tag)) or _stand_in(repository, world.fleet)
+        there = world.images.command_of(f"{repository}:{tag}")
         digest = world.push(repository, tag, command)
+        if there is not None and there.digest == digest:  # ECR sends no event of a push that changes nothing
+            world.invoke("rollout", {"group": group, "image": tag, "why": "pushed again"})
         rollout = follow(world, group, digest, lambda r: _say(console, r))
         await_tickets(world)
         found = summary(world, rollout)
+    if rollout.phase is not Phase.PROMOTED and rollout.log:
+        console.print("log tail:\n" + "\n".join(rollout.log.splitlines()[-10:]), markup=False)
     for ticket in found["tickets"]:
         console.print(f"ticket {ticket['id']} {ticket['severity']} {ticket['title']}", markup=False)
     if arguments.json:
@@ -191,7 +230,7 @@ def _serve(world: World, images: dict[tuple[str, str], tuple[str, ...]], console
             f"""{stage} is up at {world.scale:g} sandbox seconds a second; Ctrl-C ends it.
 
   the cloud        {world.cloud.url}   (AWS_ENDPOINT_URL of every AWS client)
-  the tickets      {world.tracker.url}
+  the tickets      {world.desk.url}
 
 push an image      python -m sandbox.push --endpoint {world.cloud.url} {repository}:2.1.0='{" ".join(NODE_COMMAND)}'
 see the state      python -m sandbox.invoke --endpoint {world.cloud.url} --stage {stage} status

@@ -6,19 +6,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from chalicelib.incident.model import Incident, Stage
 from chalicelib.rollout.model import TERMINAL, Phase, Rollout
 from chalicelib.rollout.render import seconds_to_rollback
 from chalicelib.rollout.revision import digest_in
 from sandbox.world import World
 
 ENDS = TERMINAL | {Phase.HELD, Phase.AWAITING_APPROVAL}
-LONGEST_SECONDS = 600.0  # real; a guard, far beyond any deadline of the fleet files at the default scale
-TICKET_PATIENCE_SECONDS = 5.0  # real, for the ticket to arrive after the end
+LONGEST_SECONDS, LONGEST_ROLLOUT = 120.0, 7200.0  # real and sandbox seconds: a guard, beyond the deadlines of staging
+TICKET_PATIENCE_SECONDS = 15.0  # real, for the ticket to arrive after the end
 
 
 def follow(world: World, group: str, digest: str, tell: Callable[[Rollout], None] = lambda _rollout: None) -> Rollout:
     """Watch the newest rollout of a digest until it ends or a person is needed. Raises TimeoutError."""
-    give_up = time.monotonic() + LONGEST_SECONDS
+    longest = LONGEST_SECONDS + world.clock.to_real(LONGEST_ROLLOUT)
+    give_up = time.monotonic() + longest
     said: tuple[str, int] | None = None
     while time.monotonic() < give_up:
         rollout: Rollout | None = world.rollout_of(group, digest)
@@ -29,7 +31,7 @@ def follow(world: World, group: str, digest: str, tell: Callable[[Rollout], None
             if rollout.phase in ENDS:
                 return rollout
         time.sleep(0.1)
-    raise TimeoutError(f"no end of the rollout of {digest} within {LONGEST_SECONDS:.0f} s")
+    raise TimeoutError(f"no end of the rollout of {digest} within {longest:.0f} s")
 
 
 def await_tickets(world: World) -> None:
@@ -37,9 +39,15 @@ def await_tickets(world: World) -> None:
     give_up = time.monotonic() + TICKET_PATIENCE_SECONDS
     prefix = f"{world.fleet.environment}/"
     while time.monotonic() < give_up:
-        if not any(incident.pending for incident in world.ledger.incidents(prefix)):
+        if not any(_is_to_be_told(each) for each in world.ledger.incidents(prefix)):
             return
         time.sleep(0.1)
+
+
+def _is_to_be_told(incident: Incident) -> bool:
+    """Whether trackers do not know it yet. A record that was read before its reports were folded in has neither."""
+    begins = incident.stage is Stage.GATHERING and (incident.direct or bool(incident.members))
+    return bool(incident.pending or incident.letters) or begins
 
 
 def summary(world: World, rollout: Rollout) -> dict[str, Any]:
@@ -70,18 +78,20 @@ def summary(world: World, rollout: Rollout) -> dict[str, Any]:
 
 
 def tickets(world: World) -> list[dict[str, Any]]:
-    """Every ticket in the tracker, with what our record says of it."""
-    known = {i.ticket: i for i in world.ledger.incidents(f"{world.fleet.environment}/") if i.ticket}
+    """Every incident that has a ticket: its id in the first tracker, and what our record says of it."""
     found = []
-    for issue in world.tracker.issues:
-        incident = known.get(str(issue["number"]))
+    for incident in reversed(world.ledger.incidents(f"{world.fleet.environment}/")):
+        copy = next((copy for copy in incident.copies if copy.ticket is not None), None)
+        if copy is None:
+            continue
         found.append(
             {
-                "id": str(issue["number"]),
-                "kind": incident.kind if incident else None,
-                "severity": incident.grade.value if incident else None,
-                "state": issue["state"],
-                "title": issue["title"],
+                "id": copy.ticket,
+                "kind": incident.kind,
+                "severity": incident.grade.value,
+                "state": copy.shown.value,
+                "title": copy.title or incident.title,
+                "trackers": [each.tracker for each in incident.copies if each.ticket is not None],
             }
         )
     return found

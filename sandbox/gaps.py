@@ -152,4 +152,4 @@ def _api_document(plain: Callable[..., Any], position: int) -> Callable[..., Any
 
 
 def _stamp(now: datetime) -> str:
-    return now.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}+0000"

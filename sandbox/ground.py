@@ -11,7 +11,7 @@ import boto3
 
 from chalicelib.fleet.model import Fleet, Group, Kind
 from sandbox.dataplane.events import ACCOUNT
-from sandbox.tracker import TOKEN
+from sandbox.trackers.desk import TOKENS
 
 FENCE = Path(__file__).parent.parent / "fence" / "fence.py"
 
@@ -47,12 +47,16 @@ class Ground:
 
     def lay(self) -> None:
         """Everything but the services: they need an image."""
-        self._table()
+        make_table(self.client("dynamodb"), self.table)
         sqs = self.client("sqs")
         sqs.create_queue(QueueName=self.queue, Attributes={"VisibilityTimeout": "60"})
         sqs.create_queue(QueueName=f"xai-ops-{self.fleet.environment}-dead")
         secrets = self.client("secretsmanager")
-        secrets.create_secret(Name=self.fleet.tickets.token_secret, SecretString=json.dumps({"token": TOKEN}))
+        for name, token in self._tokens().items():
+            secrets.create_secret(Name=name, SecretString=json.dumps({"token": token}))
+        for tracker in self.fleet.incidents.trackers.values():
+            if tracker.type == "sns":
+                self.client("sns").create_topic(Name=tracker.topic.rsplit(":", 1)[-1])
         ecr, cloudwatch = self.client("ecr"), self.client("cloudwatch")
         for group in self.fleet.groups.values():
             ecr.create_repository(repositoryName=group.repository)
@@ -60,6 +64,16 @@ class Ground:
                 self._alarm(cloudwatch, alarm)
         self.client("ecs").create_cluster(clusterName=self.fleet.cluster)
         self.client("logs").create_log_group(logGroupName=f"/ecs/{self.fleet.cluster}/containers")
+
+    def _tokens(self) -> dict[str, str]:
+        """Each secret that a tracker of the fleet file names, with the token that the loopback tracker takes."""
+        found = {}
+        for tracker in self.fleet.incidents.trackers.values():
+            for key in ("token_secret", "routing_key_secret"):
+                secret = getattr(tracker, key, None)
+                if secret is not None:
+                    found[secret] = TOKENS[tracker.type, key]
+        return found
 
     def deploy(self, stable: Mapping[str, str]) -> None:
         """The services, each on its group's stable image reference."""
@@ -72,28 +86,6 @@ class Ground:
                 definition = self._definition(service, group, stable[name])
                 arn = ecs.register_task_definition(**definition)["taskDefinition"]["taskDefinitionArn"]
                 ecs.create_service(**self._service(service, group, arn, target_group))
-
-    def _table(self) -> None:
-        dynamodb = self.client("dynamodb")
-        dynamodb.create_table(
-            TableName=self.table,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk", "open", "wake_at")],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": "open",
-                    "KeySchema": [
-                        {"AttributeName": "open", "KeyType": "HASH"},
-                        {"AttributeName": "wake_at", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-            ],
-        )
-        dynamodb.update_time_to_live(
-            TableName=self.table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
-        )
 
     @staticmethod
     def _alarm(cloudwatch: Any, name: str) -> None:
@@ -158,3 +150,24 @@ class Ground:
                 {"targetGroupArn": target_group, "containerName": group.container, "containerPort": group.port}
             ]
         return created
+
+
+def make_table(dynamodb: Any, name: str) -> None:
+    """The ops table."""
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk", "open", "wake_at")],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "open",
+                "KeySchema": [
+                    {"AttributeName": "open", "KeyType": "HASH"},
+                    {"AttributeName": "wake_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+    dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})

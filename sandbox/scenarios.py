@@ -160,7 +160,7 @@ def foreign_change(world: World) -> None:
 
 def tracker_down(world: World) -> None:
     """The tracker is down, and stays so until the rollback is over."""
-    world.tracker.down = True
+    world.desk.down = True
 
 
 def no_capacity(world: World) -> None:
@@ -286,6 +286,14 @@ def kill_often(world: World) -> None:
         client.meta.events.register("before-send", hook)
 
 
+def storm(world: World) -> None:
+    """Every alarm of every service fires, clears and fires again while nothing is rolled out; a rollout comes after it."""
+    names = sorted({a for g in world.fleet.groups.values() for s in g.services.values() for a in s.alarms})
+    for state in ("ALARM", "OK", "ALARM", "ALARM"):
+        for name in names:
+            set_alarm(world, name, state)
+
+
 # ---------------------------------------------------------------------------------------------- checks
 
 
@@ -351,17 +359,19 @@ def newer_promoted(world: World, _rollout: Rollout) -> str | None:
 
 def ticket_arrives(world: World, _rollout: Rollout) -> str | None:
     """The ticket is sent when the tracker is back."""
-    world.tracker.down = False
+    world.desk.down = False
     give_up = time.monotonic() + 60
-    while time.monotonic() < give_up and not world.tracker.issues:
+    while time.monotonic() < give_up and not world.desk.tickets():
         time.sleep(0.2)
     await_tickets(world)
-    return None if len(world.tracker.issues) == 1 else f"{len(world.tracker.issues)} tickets, not 1"
+    found = [name for name, _ in world.desk.tickets()]
+    wanted = sorted(world.fleet.incidents.trackers)
+    return None if sorted(found) == wanted else f"tickets in {found}, not one in each of {wanted}"
 
 
 def rolled_back_while_down(world: World, _rollout: Rollout) -> str | None:
     """The rollback did not wait for the tracker."""
-    return f"{len(world.tracker.issues)} tickets while it was down" if world.tracker.issues else None
+    return f"{len(world.desk.tickets())} tickets while they were down" if world.desk.tickets() else None
 
 
 def breaker_acted(world: World, _rollout: Rollout) -> str | None:
@@ -382,6 +392,22 @@ def newer_taken_back(world: World, rollout: Rollout) -> str | None:
         return f"the breaker went to {went}, not to the release before"
     off = [n for n, s in summary(world, newer)["services"].items() if s["revision"] != s["stable_revision"]]
     return f"not on stable: {', '.join(off)}" if off else None
+
+
+def ticket_for_each_cause(world: World, _rollout: Rollout) -> str | None:
+    """One ticket a kind and group, which names its members, in each tracker."""
+    give_up = time.monotonic() + 30
+    wanted = {"api_errors", "height_flat", "memory_high"}
+    while time.monotonic() < give_up:
+        if wanted <= {title for _, shown in world.desk.tickets() for title in wanted if title in shown.title}:
+            break
+        time.sleep(0.2)
+    titles = [shown.title for name, shown in world.desk.tickets() if name == "github"]
+    for kind in wanted:
+        if sum(kind in title for title in titles) != 1:
+            return f"{kind} is not one ticket in {titles}"
+    both = next(title for title in titles if "memory_high" in title)
+    return None if "2 in all" in both else f"{both!r} does not name both nodes"
 
 
 def both_waves_went_back(world: World, rollout: Rollout) -> str | None:
@@ -444,6 +470,8 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(name="breaker-elsewhere", tells="ECS' breaker returns to a release that was never promoted: corrected to stable",
                  ends=S, reasons=("newer_push",), during=breaker_elsewhere, checks=(newer_taken_back,)),
         Scenario(name="alarm-in-bake", tells="an alarm of the node fires", ends=R, reasons=("alarm",), during=alarm_in_bake, tickets=1),
+        Scenario(name="alarm-storm", tells="every alarm fires, clears and fires again: one ticket for each cause", ends=P,
+                 before=storm, checks=(ticket_for_each_cause,)),
         Scenario(name="second-wave", tells="the second wave fails: the first goes back too", ends=R,
                  faults=("lose-utxo@node-2",), tickets=1, checks=(both_waves_went_back,)),
         Scenario(name="newer-push", tells="a newer push takes over at the wave boundary", ends=S, reasons=("newer_push",),
@@ -455,7 +483,7 @@ SCENARIOS: Mapping[str, Scenario] = {
                  checks=(revisions_at_most(2),)),
         Scenario(name="lambdas-die", tells="Lambdas die at their AWS calls", ends=R, faults=("lose-utxo",), before=kill_often,
                  tickets=1, checks=(revisions_at_most(2),)),
-        Scenario(name="tracker-down", tells="the tracker is down: the rollback does not wait", ends=R, faults=("lose-utxo",),
+        Scenario(name="tracker-down", tells="every tracker is down: the rollback does not wait", ends=R, faults=("lose-utxo",),
                  before=tracker_down, checks=(rolled_back_while_down, ticket_arrives)),
         Scenario(name="foreign-change", tells="somebody changes the service mid-way: not fought", ends=H,
                  reasons=("foreign_change",), during=foreign_change, tickets=1),

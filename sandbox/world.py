@@ -1,4 +1,4 @@
-"""One sandbox: a clock, a cloud, a data plane, a tracker, and our own handlers on top, started and stopped together.
+"""One sandbox: a clock, a cloud, a data plane, a desk of trackers, and our own handlers on top, started and stopped together.
 
 Our code meets it as it meets AWS: through plain botocore and HTTP. What is put in from here is a clock, a botocore
 session that carries the trace header, and a polite prober that asks a foreign program at most once a real second.
@@ -34,13 +34,14 @@ from sandbox.cloud import VIEWER, Cloud
 from sandbox.dataplane.api import EcsApi
 from sandbox.dataplane.events import ACCOUNT
 from sandbox.dataplane.plane import Plane
+from sandbox.dataplane.process import Tail
 from sandbox.gaps import close_gaps
 from sandbox.ground import Ground
 from sandbox.lambdas import Lambdas
 from sandbox.push import push
 from sandbox.registry import Images
 from sandbox.switches import Faults
-from sandbox.tracker import Tracker
+from sandbox.trackers.desk import Desk, every_service
 
 NODE_COMMAND = (
     sys.executable, "-m", "sandbox.node", "--port", "{port}", "--data-dir", "{data_dir}", "--peers", "{peers}", "--name", "{name}",
@@ -48,6 +49,9 @@ NODE_COMMAND = (
 EXPLORER_COMMAND = (sys.executable, "-m", "sandbox.explorer", "--port", "{port}")
 FLEETS = Path(__file__).parent.parent / "chalicelib" / "fleet"
 STEADY_TIMEOUT = 60.0  # real seconds for the fleet to come up
+
+
+GIVE_UP_AFTER = 3  # deaths in a row of a service on the image that is to be stable
 
 
 class SandboxError(Exception):
@@ -91,7 +95,7 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop every process and thread, whatever happened, and leave nothing behind."""
-        for part in ("lambdas", "plane", "cloud", "tracker"):
+        for part in ("lambdas", "plane", "cloud", "desk"):
             if hasattr(self, part):
                 getattr(self, part).stop()
         if hasattr(self, "_restore"):
@@ -109,7 +113,12 @@ class World:
     def _build(self) -> None:
         moto_api_backend.reset()
         region = self.fleet.region
-        self.tracker = Tracker(self.clock)
+        self.desk = Desk(self.clock, *every_service())
+        for tracker in self.fleet.incidents.trackers.values():
+            if tracker.type == "slack":
+                self.desk.services["slack"].channel = tracker.channel  # type: ignore[attr-defined]
+            if tracker.type == "jira":
+                self.desk.services["jira"].project = tracker.project  # type: ignore[attr-defined]
         self.images = Images(self.clock, region, self._publish)
         block_seconds = next((g.limits.block_seconds for g in self.fleet.groups.values() if g.kind is Kind.NODE), 10)
         self.plane = Plane(
@@ -120,7 +129,7 @@ class World:
         self.cloud = Cloud(self.ecs, self.images, self.faults, self._invoke, self._allow_recursion)
         self._restore = close_gaps(self.clock, region, self._publish, self.plane.target_states)
         self.cloud.start()
-        self.tracker.start()
+        self.desk.start()
         self.ground = Ground(self.cloud.url, self.fleet)
         self._set_environment()
         self._log_lock = threading.Lock()
@@ -147,7 +156,7 @@ class World:
             "XAI_OPS_ENVIRONMENT": self.fleet.environment,
             "XAI_OPS_TABLE": self.ground.table,
             "XAI_OPS_TICK_QUEUE_URL": self.ground.queue_url,
-            "XAI_OPS_TICKETS_API_URL": self.tracker.url,
+            "XAI_OPS_TRACKERS_URL": self.desk.url,
             "XAI_OPS_PROBE_TIMEOUT_SECONDS": "2",
             "XAI_OPS_LEASE_SECONDS": str(int(max(30 * self.scale, 90))),  # at least 30 real seconds
             "XAI_OPS_LOG_LEVEL": os.environ.get("XAI_OPS_LOG_LEVEL", "CRITICAL"),
@@ -183,9 +192,11 @@ class World:
             late = [s.name for s in self.plane.services.values() if s.primary.state != "COMPLETED"]
             if not late:
                 return
-            if time.monotonic() > give_up:
-                logs = "\n".join(line for task in self.plane.tasks.values() for line in task.log[-3:])
-                raise SandboxError(f"the fleet did not come up on its stable image: {', '.join(late)}\n{logs}")
+            broken = [s.name for s in self.plane.services.values() if s.primary.failed >= GIVE_UP_AFTER]
+            if broken or time.monotonic() > give_up:
+                dead = next((t for t in self.plane.tasks.values() if t.exit_code is not None), None)
+                said = f"; exit code {dead.exit_code}, its last lines:\n" + "\n".join(dead.log.last(5)) if dead else ""
+                raise SandboxError(f"the stable image does not come up on {', '.join(broken or late)}{said}")
             time.sleep(0.05)
 
     def _adopt(self, group: str) -> None:
@@ -229,6 +240,8 @@ class World:
             at = int(time.time() * 1000)
             events = [{"timestamp": at + i, "message": line or " "} for i, line in enumerate(lines)]
             backend.groups[group].put_log_events(stream, events)
+            kept = backend.groups[group].streams[stream].events
+            del kept[: -2 * Tail.MOST]
 
     # ------------------------------------------------------------------------------------------ using
 

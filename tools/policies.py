@@ -28,7 +28,7 @@ Condition = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Actions on resources. {service} and {repository} stand for each of the fleet's."""
+    """Actions on resources. {service}, {repository}, {token_secret} and {topic} stand for each of the fleet's."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
@@ -86,6 +86,7 @@ CALLS: Mapping[str, tuple[Grant, ...]] = {
     ),
     "dynamodb:batch_get_item": (_dynamodb("BatchGetItem"), _TABLE_KEY),
     "dynamodb:get_item": (_dynamodb("GetItem"), _TABLE_KEY),
+    "dynamodb:put_item": (_dynamodb("PutItem"), _TABLE_KEY),
     "dynamodb:query": (_dynamodb("Query", resources=(*_TABLE, f"{_TABLE[0]}/index/open")), _TABLE_KEY),
     # A transaction needs the actions of its items; it has none of its own.
     "dynamodb:transact_write_items": (
@@ -144,6 +145,14 @@ CALLS: Mapping[str, tuple[Grant, ...]] = {
             source=_REFERENCE + "awssecretsmanager.html",
         ),
         _via("secretsmanager"),
+    ),
+    "sns:publish": (
+        Grant(
+            actions=("sns:Publish",),
+            resources=("{topic}",),  # none, where no tracker is e-mail
+            source=_REFERENCE + "amazonsns.html",
+        ),
+        _via("sns"),
     ),
     "sqs:send_message": (Grant(actions=("sqs:SendMessage",), resources=("{tick_queue}",), source=_SQS), _QUEUE_KEY),
 }
@@ -217,6 +226,7 @@ def policy_of(stage: Stage, function: str) -> dict[str, Any]:
     statements = [
         {"Effect": "Allow", "Action": sorted(actions), **{key: value for key, value in rest.items() if value}}
         for rest, actions in merged.values()
+        if rest["Resource"]
     ]
     return {"Version": "2012-10-17", "Statement": sorted(statements, key=lambda each: str(each["Action"]))}
 
@@ -227,7 +237,6 @@ def _names(stage: Stage, function: str = API_HANDLER) -> dict[str, str]:
         "account": stage.account,
         "cluster": stage.fleet.cluster,
         "table": stage.table,
-        "token_secret": stage.fleet.tickets.token_secret,
         "tick_queue": stage.tick_queue_arn,
         "dead_queue": stage.dead_queue_arn,
         "function": stage.function_name(function),
@@ -240,8 +249,20 @@ def _resources(grant: Grant, stage: Stage, function: str) -> list[str]:
     every = {
         "{service}": services,
         "{repository}": sorted(group.repository for group in groups),
+        "{token_secret}": sorted(_secrets(stage)),
+        "{topic}": sorted(getattr(t, "topic", "") for t in stage.fleet.incidents.trackers.values() if t.type == "sns"),
     }
     return [resource.format(**_names(stage, function)) for each in grant.resources for resource in _each(each, every)]
+
+
+def _secrets(stage: Stage) -> set[str]:
+    """Every secret that a tracker of the fleet file names."""
+    named = (
+        getattr(tracker, key, None)
+        for tracker in stage.fleet.incidents.trackers.values()
+        for key in ("token_secret", "routing_key_secret")
+    )
+    return {name for name in named if name}
 
 
 def _each(resource: str, every: Mapping[str, Sequence[str]]) -> Iterator[str]:

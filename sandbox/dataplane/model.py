@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.dataplane.process import ContainerProcess
+from sandbox.dataplane.process import ContainerProcess, Tail
 
 
 class EcsError(Exception):
@@ -75,7 +75,7 @@ class Task:
     probe_failures: int = 0
     probing: bool = False
     version: int = 1
-    log: list[str] = field(default_factory=list)
+    log: Tail = field(default_factory=Tail)
     logged: int = 0
 
     @property

@@ -27,7 +27,7 @@ from sandbox.clock import ScaledClock
 from sandbox.dataplane import timelines as t
 from sandbox.dataplane.events import deployment_event, service_action, task_event
 from sandbox.dataplane.model import Definition, Deployment, Service, Task
-from sandbox.dataplane.process import ContainerProcess, clean_environment
+from sandbox.dataplane.process import ContainerProcess, clean_environment, kill_all_under
 
 LOG = logging.getLogger(__name__)
 STEP_SECONDS = 0.02  # real
@@ -119,6 +119,7 @@ class Plane:
         for task in self.tasks.values():
             if task.process is not None:
                 task.process.kill()
+        kill_all_under(self.root)
         self._tarpit.close()
 
     def _loop(self) -> None:
@@ -335,7 +336,7 @@ class Plane:
             self.tokens = {token: arns for token, arns in self.tokens.items() if arns[0] in self.tasks}
 
     def _flush_log(self, task: Task) -> None:
-        fresh = task.log[task.logged :]
+        fresh, total = task.log.after(task.logged), task.log.total
         if not fresh:
             return
         container = task.container
@@ -343,7 +344,7 @@ class Plane:
         if "awslogs-group" in options:
             stream = f"{options.get('awslogs-stream-prefix', 'ecs')}/{container['name']}/{task.arn.rsplit('/', 1)[-1]}"
             self.write_log(options["awslogs-group"], stream, fresh)
-        task.logged += len(fresh)
+        task.logged = total
 
     # ------------------------------------------------------------------------------------------ health
 

@@ -6,8 +6,35 @@ import os
 import signal
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+
+class Tail:
+    """The last lines of an output, and how many there were: a program that talks without end must not fill the memory."""
+
+    MOST = 1000
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        self._lines: deque[str] = deque(maxlen=self.MOST)
+        self.total = 0
+
+    def append(self, line: str) -> None:
+        """One more line."""
+        self._lines.append(line)
+        self.total += 1
+
+    def after(self, number: int) -> list[str]:
+        """The lines behind the first `number`, as far as they are kept; what is not is said."""
+        fresh = self.total - number
+        kept = list(self._lines)[-fresh:] if fresh else []
+        return [f"({fresh - len(kept)} lines left out)", *kept] if fresh > len(kept) else kept
+
+    def last(self, number: int) -> list[str]:
+        """The last lines."""
+        return list(self._lines)[-number:]
 
 
 class ContainerProcess:
@@ -63,3 +90,14 @@ def clean_environment(container: Mapping[str, str], extra: Mapping[str, str]) ->
     """PATH, HOME and LANG of this machine, the container's environment, and the sandbox's own."""
     inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     return {**inherited, **container, **extra}
+
+
+def kill_all_under(root: Path) -> None:
+    """Kill what containers left behind in sessions of their own: their environment names a folder of ours."""
+    mark = str(root).encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(entry.name) != os.getpid() and mark in (entry / "environ").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:
+            continue  # it ended meanwhile, or is not ours to look at
