@@ -214,6 +214,12 @@ def rollout_detail(rollout_id: str) -> dict[str, Any] | None:
     return {**rollout_summary(rollout), "journal": journal}
 
 
+def picture_url(name: str) -> str | None:
+    """Where a ticket's picture can be fetched for a minute, None when there is none of that name."""
+    pictures = house().pictures
+    return pictures.open(name) if pictures is not None else None
+
+
 def sweep_images(context: Any) -> dict[str, Any]:
     """Find pushes whose event was lost: ECR's events are best effort, its list of images is the truth."""
     rooms = house()

@@ -24,6 +24,8 @@ class Settings:
     fleet_file: Path
     region: str
     trackers_url: str | None
+    bucket: str | None  # of pictures; tickets show them when the API can be reached by people too
+    public_url: str | None
     probe_timeout_seconds: float
     lease_seconds: int
 
@@ -41,6 +43,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         fleet_file=Path(environ.get("XAI_OPS_FLEET_FILE") or packaged),
         region=environ.get("AWS_REGION") or _text(environ, "AWS_DEFAULT_REGION"),
         trackers_url=environ.get("XAI_OPS_TRACKERS_URL") or None,
+        bucket=environ.get("XAI_OPS_BUCKET") or None,
+        public_url=_url(environ, "XAI_OPS_PUBLIC_URL"),
         probe_timeout_seconds=_number(environ, "XAI_OPS_PROBE_TIMEOUT_SECONDS", default=3.0, least=0.1, most=20.0),
         # Longer than the longest Lambda time-out (60 s), so that a living tick never loses its claim.
         lease_seconds=int(_number(environ, "XAI_OPS_LEASE_SECONDS", default=90.0, least=30.0, most=86_400.0)),
@@ -52,6 +56,13 @@ def _text(environ: Mapping[str, str], key: str) -> str:
     if not value:
         raise MisconfiguredError(f"{key} is not set; the stage's environment_variables in .chalice/config.json set it")
     return value
+
+
+def _url(environ: Mapping[str, str], key: str) -> str | None:
+    value = environ.get(key, "").strip()
+    if value and not value.startswith(("https://", "http://127.0.0.1:")):
+        raise MisconfiguredError(f"{key} is {value!r}; allowed: the https:// address of the HTTP API, or nothing")
+    return value or None
 
 
 def _number(environ: Mapping[str, str], key: str, *, default: float, least: float, most: float) -> float:

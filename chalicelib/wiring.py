@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # each import is paid when its adapter is first asked for, no
     import botocore.session
 
     from chalicelib.aws.ledger import DynamoLedger
+    from chalicelib.aws.pictures import Pictures
     from chalicelib.aws.queue import SqsWakeQueue
     from chalicelib.aws.session import Aws
     from chalicelib.fleet.model import Fleet
@@ -151,7 +152,16 @@ class House:
         """What is read when an incident opens."""
         from chalicelib.aws.evidence import AwsEvidence  # noqa: PLC0415
 
-        return AwsEvidence(self.fleet, self.ledger, self.eyes.services)
+        return AwsEvidence(self.fleet, self.ledger, self.eyes.services, self.eyes.logs, self.aws, self.pictures)
+
+    @cached_property
+    def pictures(self) -> Pictures | None:
+        """The ops bucket's pictures, where there is a bucket and people can reach our HTTP API."""
+        if self.settings.bucket is None or self.settings.public_url is None:
+            return None
+        from chalicelib.aws.pictures import Pictures  # noqa: PLC0415
+
+        return Pictures(self.aws, bucket=self.settings.bucket, public_url=self.settings.public_url)
 
     def explain(self, group: str | None, now: datetime) -> Explanation | None:
         """The port `Circumstances`: maintenance, or an open rollout of the group."""

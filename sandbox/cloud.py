@@ -25,6 +25,7 @@ from sandbox.switches import Faults
 
 OURS = "xai-ops"  # our handlers' clients say so in their user agent
 VIEWER = "X-Sandbox-Viewer"  # header of the sandbox's own looking on: not counted, meets no faults
+OPEN_TO_BROWSERS = "/pictures/"  # routes of our HTTP API that ask for no signature
 _SIGNING = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2", "events": "events"}
 _ERRORS = {
     "throttle": ("ThrottlingException", "Rate exceeded", 400),
@@ -48,10 +49,11 @@ class Cloud:
         faults: Faults,
         invoke: Callable[[str, Any, str], tuple[Any, str | None]],
         allow_recursion: Callable[[str, bool], None],
+        http_api: Callable[[str, str], tuple[int, dict[str, str], bytes]],
     ) -> None:
         """Bind a free loopback port; nothing is served until `start`."""
         self._ecs, self._images, self._faults, self._invoke = ecs, images, faults, invoke
-        self._allow_recursion = allow_recursion
+        self._allow_recursion, self._http_api = allow_recursion, http_api
         self._recursion: dict[str, str] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls: Counter[str] = Counter()
@@ -90,6 +92,9 @@ class Cloud:
                 start_response,
                 (200, self._images.blobs.get(path.removeprefix("/_blobs/"), b""), "application/json", {}),
             )
+        if path.startswith(OPEN_TO_BROWSERS):
+            status, headers, page = self._http_api(environ["REQUEST_METHOD"], path)
+            return _reply(start_response, (status, page, "application/json", headers))
         body = _read(environ)
         service, operation = identify(environ, body)
         ours = OURS in environ.get("HTTP_USER_AGENT", "") and "HTTP_X_SANDBOX_VIEWER" not in environ

@@ -2,25 +2,30 @@
 
 sqs_delay        delays run on the sandbox's clock
 alarm_events     SetAlarmState sends `CloudWatch Alarm State Change`
+metric_image     GetMetricWidgetImage draws the datapoints that were put
 target_health    the data plane's probes answer DescribeTargetHealth
 atomic_writes    a conditional write looks and writes in one step, as DynamoDB does; moto's threads may come between
 """
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from moto.apigateway.models import APIGatewayBackend
 from moto.awslambda.models import LambdaBackend
 from moto.cloudwatch.models import CloudWatchBackend
+from moto.cloudwatch.responses import CloudWatchResponse
+from moto.core.responses import ActionResult
 from moto.core.utils import unix_time_millis
 from moto.dynamodb.models import DynamoDBBackend
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus
 from moto.sqs.models import Message
 
+from sandbox import graph
 from sandbox.clock import ScaledClock
 from sandbox.dataplane.events import envelope
 
@@ -35,6 +40,7 @@ def close_gaps(
     undo = [
         _patch(Message, "delay", _sqs_delay(clock)),
         _patch(CloudWatchBackend, "set_alarm_state", _alarm_events(clock, region, publish)),
+        metric_images(),
         _patch(ELBv2Backend, "describe_target_health", _target_health(target_states)),
         _patch(LambdaBackend, "list_event_source_mappings", _mapping_names()),
         _patch(APIGatewayBackend, "import_rest_api", _api_document(APIGatewayBackend.import_rest_api, 0)),
@@ -70,10 +76,15 @@ def atomic_writes() -> Callable[[], None]:
     return restore
 
 
+def metric_images() -> Callable[[], None]:
+    """Let moto draw metrics; call what it returns to undo."""
+    return _patch(CloudWatchResponse, "get_metric_widget_image", _metric_image)
+
+
 def _patch(owner: type, name: str, replacement: Callable[..., Any]) -> Callable[[], None]:
-    known = getattr(owner, name)
+    known = getattr(owner, name, None)
     setattr(owner, name, replacement)
-    return lambda: setattr(owner, name, known)
+    return lambda: setattr(owner, name, known) if known is not None else delattr(owner, name)
 
 
 def _sqs_delay(clock: ScaledClock) -> Callable[..., None]:
@@ -101,11 +112,41 @@ def _alarm_events(clock: ScaledClock, region: str, publish: Callable[[dict[str, 
                 "timestamp": _stamp(now),
             },
             "previousState": {"value": before, "reason": "", "timestamp": _stamp(now)},
-            "configuration": {"description": alarm.description or "", "metrics": []},
+            "configuration": {"description": alarm.description or "", "metrics": _watched(alarm)},
         }
         publish(envelope("aws.cloudwatch", "CloudWatch Alarm State Change", detail, [alarm.alarm_arn], region, now))
 
     return set_alarm_state
+
+
+def _watched(alarm: Any) -> list[dict[str, Any]]:
+    if alarm.metric_name is None:
+        return []
+    dimensions = {each.name: each.value for each in alarm.dimensions}
+    metric = {"namespace": alarm.namespace, "name": alarm.metric_name, "dimensions": dimensions}
+    stat = {"metric": metric, "period": int(alarm.period), "stat": alarm.statistic}
+    return [{"id": "m1", "metricStat": stat, "returnData": True}]
+
+
+def _metric_image(self: CloudWatchResponse) -> ActionResult:
+    widget = json.loads(self._get_param("MetricWidget"))
+    since, until = graph.moment(widget["start"]), graph.moment(widget["end"])
+    lines = []
+    for namespace, name, *rest in widget["metrics"]:
+        named = [each for each in rest if isinstance(each, str)]
+        wanted = (namespace, name, dict(zip(named[::2], named[1::2], strict=True)))
+        lines.append((name, sorted(_points(self.cloudwatch_backend, wanted, since, until))))
+    return ActionResult({"MetricWidgetImage": graph.draw(widget, lines)})
+
+
+def _points(
+    backend: CloudWatchBackend, wanted: tuple[str, str, dict[str, str]], since: datetime, until: datetime
+) -> Iterator[tuple[datetime, float]]:
+    for datum in backend.metric_data:
+        at = datum.timestamp.replace(tzinfo=datum.timestamp.tzinfo or UTC)
+        its = (datum.namespace, datum.name, {each.name: each.value for each in datum.dimensions})
+        if its == wanted and since <= at <= until:
+            yield at, datum.value
 
 
 def _target_health(target_states: Callable[[str], list[dict[str, Any]]]) -> Callable[..., list[FakeHealthStatus]]:

@@ -36,6 +36,11 @@ class Ground:
         return f"ops-{self.fleet.environment}"
 
     @property
+    def bucket(self) -> str:
+        """The ops bucket's name, likewise."""
+        return f"ops-{self.fleet.environment}-{ACCOUNT}"
+
+    @property
     def queue(self) -> str:
         """The tick queue's name, likewise."""
         return f"xai-ops-{self.fleet.environment}-ticks"
@@ -51,6 +56,7 @@ class Ground:
         sqs = self.client("sqs")
         sqs.create_queue(QueueName=self.queue, Attributes={"VisibilityTimeout": "60"})
         sqs.create_queue(QueueName=f"xai-ops-{self.fleet.environment}-dead")
+        self.client("s3").create_bucket(Bucket=self.bucket)
         secrets = self.client("secretsmanager")
         for name, token in self._tokens().items():
             secrets.create_secret(Name=name, SecretString=json.dumps({"token": token}))
@@ -89,9 +95,11 @@ class Ground:
 
     @staticmethod
     def _alarm(cloudwatch: Any, name: str) -> None:
+        namespace, metric, limit, comparison = watched(name)
         cloudwatch.put_metric_alarm(
-            AlarmName=name, Namespace="XAI", MetricName=name, Statistic="Maximum", Period=60, EvaluationPeriods=1,
-            Threshold=1.0, ComparisonOperator="GreaterThanThreshold", TreatMissingData="missing",
+            AlarmName=name, Namespace=namespace, MetricName=metric, Dimensions=[{"Name": "Alarm", "Value": name}],
+            Statistic="Maximum", Period=60, EvaluationPeriods=1, Threshold=limit, ComparisonOperator=comparison,
+            TreatMissingData="missing",
         )  # fmt: skip
         cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="sandbox starts")
 
@@ -150,6 +158,17 @@ class Ground:
                 {"targetGroupArn": target_group, "containerName": group.container, "containerPort": group.port}
             ]
         return created
+
+
+def watched(alarm: str) -> tuple[str, str, float, str]:
+    """Namespace, metric, limit and comparison of an alarm, by the end of its name."""
+    above, below = "GreaterThanThreshold", "LessThanThreshold"
+    known = {
+        "memory-high": ("AWS/ECS", "MemoryUtilization", 85.0, above),
+        "height-flat": ("XAI", "BlocksInHalfAnHour", 1.0, below),
+        "5xx": ("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", 10.0, above),
+    }
+    return next((known[end] for end in known if alarm.endswith(end)), ("XAI", alarm, 1.0, above))
 
 
 def make_table(dynamodb: Any, name: str) -> None:

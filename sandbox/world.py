@@ -126,7 +126,7 @@ class World:
             write_log=self._write_log, faults=self.faults, block_seconds=block_seconds, target_group=self._target_group,
         )  # fmt: skip
         self.ecs = EcsApi(self.plane)
-        self.cloud = Cloud(self.ecs, self.images, self.faults, self._invoke, self._allow_recursion)
+        self.cloud = Cloud(self.ecs, self.images, self.faults, self._invoke, self._allow_recursion, self._http_api)
         self._restore = close_gaps(self.clock, region, self._publish, self.plane.target_states)
         self.cloud.start()
         self.desk.start()
@@ -156,6 +156,8 @@ class World:
             "XAI_OPS_ENVIRONMENT": self.fleet.environment,
             "XAI_OPS_TABLE": self.ground.table,
             "XAI_OPS_TICK_QUEUE_URL": self.ground.queue_url,
+            "XAI_OPS_BUCKET": self.ground.bucket,
+            "XAI_OPS_PUBLIC_URL": self.cloud.url,
             "XAI_OPS_TRACKERS_URL": self.desk.url,
             "XAI_OPS_PROBE_TIMEOUT_SECONDS": "2",
             "XAI_OPS_LEASE_SECONDS": str(int(max(30 * self.scale, 90))),  # at least 30 real seconds
@@ -222,6 +224,16 @@ class World:
 
     def _allow_recursion(self, function: str, allowed: bool) -> None:
         self.lambdas.allow_recursion(function, allowed)
+
+    def _http_api(self, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+        """API Gateway in front of our handlers, as Chalice plays it on a developer's machine."""
+        from chalice.config import Config  # noqa: PLC0415 - Chalice's deployer, at the first request alone
+        from chalice.local import LocalGateway  # noqa: PLC0415
+
+        import app  # noqa: PLC0415 - as above
+
+        answer = LocalGateway(app.app, Config()).handle_request(method, path, {}, b"")
+        return answer["statusCode"], dict(answer["headers"]), answer["body"]
 
     def _target_group(self, arn: str) -> dict[str, Any]:
         group = next(

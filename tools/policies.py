@@ -72,6 +72,7 @@ def _dynamodb(*actions: str, resources: tuple[str, ...] = _TABLE) -> Grant:
     return Grant(actions=tuple(f"dynamodb:{action}" for action in actions), resources=resources, source=_DYNAMODB)
 
 
+_PICTURES = "arn:aws:s3:::{bucket}/pictures/*"
 _TABLE_KEY, _QUEUE_KEY = _via("dynamodb"), _via("sqs")
 
 # One row for each call that chalicelib/aws makes: "botocore client:method" -> what IAM must allow for it.
@@ -82,6 +83,13 @@ CALLS: Mapping[str, tuple[Grant, ...]] = {
             actions=("cloudwatch:DescribeAlarms",),
             resources=("*",),
             source="https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html",
+        ),
+    ),
+    "cloudwatch:get_metric_widget_image": (
+        Grant(
+            actions=("cloudwatch:GetMetricWidgetImage",),
+            resources=("*",),  # knows no resource
+            source=_REFERENCE + "amazoncloudwatch.html",
         ),
     ),
     "dynamodb:batch_get_item": (_dynamodb("BatchGetItem"), _TABLE_KEY),
@@ -136,6 +144,15 @@ CALLS: Mapping[str, tuple[Grant, ...]] = {
             resources=("arn:aws:logs:{region}:{account}:log-group:/ecs/{cluster}/*:log-stream:*",),
             source=_REFERENCE + "amazoncloudwatchlogs.html",
         ),
+    ),
+    # Only signed here; the browser that follows the link makes the call, with the function's permission.
+    "s3:get_object": (
+        Grant(actions=("s3:GetObject",), resources=(_PICTURES,), source=_REFERENCE + "amazons3.html"),
+        _via("s3"),
+    ),
+    "s3:put_object": (
+        Grant(actions=("s3:PutObject",), resources=(_PICTURES,), source=_REFERENCE + "amazons3.html"),
+        _via("s3"),
     ),
     "secretsmanager:get_secret_value": (
         Grant(
@@ -205,13 +222,14 @@ EVENT_FUNCTIONS = (
 )
 TICK_FUNCTION = "rollout_tick"
 READING = frozenset({"dynamodb:batch_get_item", "dynamodb:get_item", "dynamodb:query"})
-# Every other function runs the same tick, and so needs every call.
-CALLS_OF = {"status": READING}
+OPENING = frozenset({"s3:get_object"})  # a picture is opened by the HTTP API alone
+# Every other function runs the same tick, and so needs every call of it.
+CALLS_OF = {"status": READING, API_HANDLER: frozenset(CALLS)}
 
 
 def grants_of(function: str) -> tuple[Grant, ...]:
     """All that a function may do."""
-    calls = CALLS_OF.get(function, frozenset(CALLS))
+    calls = CALLS_OF.get(function, frozenset(CALLS) - OPENING)
     extra = CONSUMING if function == TICK_FUNCTION else FAILING if function in EVENT_FUNCTIONS else ()
     return (*RUNNING, *extra, *(grant for call in sorted(calls) for grant in CALLS[call]))
 
@@ -239,6 +257,7 @@ def _names(stage: Stage, function: str = API_HANDLER) -> dict[str, str]:
         "table": stage.table,
         "tick_queue": stage.tick_queue_arn,
         "dead_queue": stage.dead_queue_arn,
+        "bucket": stage.bucket,
         "function": stage.function_name(function),
     }
 

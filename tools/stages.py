@@ -31,6 +31,7 @@ class Stage:
     table: str
     tick_queue_arn: str
     dead_queue_arn: str
+    bucket: str
     functions: tuple[str, ...]
     fleet: Fleet
 
@@ -59,6 +60,7 @@ def read_stage(name: str) -> Stage:
         table=variables["XAI_OPS_TABLE"],
         tick_queue_arn=variables["XAI_OPS_TICK_QUEUE_ARN"],
         dead_queue_arn=variables["XAI_OPS_DEAD_QUEUE_ARN"],
+        bucket=variables["XAI_OPS_BUCKET"],
         functions=tuple(stage["lambda_functions"]),
         fleet=load(ROOT / "chalicelib" / "fleet" / f"{variables['XAI_OPS_ENVIRONMENT']}.yaml"),
     )

@@ -17,7 +17,7 @@ CONNECT_SECONDS = 2
 READ_SECONDS = 5
 ATTEMPTS = 4
 # What is read for evidence gets one short try: a rollback waits for no log, and a part that cannot be read is named.
-IMPATIENT = frozenset({"logs", "cloudwatch", "elbv2"})
+IMPATIENT = frozenset({"logs", "cloudwatch", "elbv2", "s3"})
 
 
 class Aws:
@@ -35,16 +35,18 @@ class Aws:
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._session.create_client(
-                    service, region_name=self.region, config=_config(1 if service in IMPATIENT else ATTEMPTS)
+                    service, region_name=self.region, config=_config(service)
                 )
             return self._clients[service]
 
 
-def _config(attempts: int) -> Config:
+def _config(service: str) -> Config:
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": attempts},
+        retries={"mode": "standard", "total_max_attempts": 1 if service in IMPATIENT else ATTEMPTS},
+        # An object under a customer's key opens by no link of the older signature, which botocore may still choose.
+        signature_version="s3v4" if service == "s3" else None,
         tcp_keepalive=True,
         user_agent_extra="xai-ops",
     )

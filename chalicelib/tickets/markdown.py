@@ -21,6 +21,9 @@ _MARKUP = str.maketrans(
 _LIST_MARK = re.compile(r"^(?:(\d{1,9})(?=[.)])|(?=[-=]))")
 
 
+_ADDRESS = str.maketrans({" ": "%20", "<": "%3C", ">": "%3E", "\\": "%5C"})
+
+
 def markdown(document: Document) -> str:
     """The document as markdown, blocks parted by a blank line."""
     return "\n\n".join(_block(block) for block in document)
@@ -42,7 +45,7 @@ def _block(block: Block) -> str:
         case Code(text=text):
             return _fenced(text)
         case Picture(title=title, url=url):
-            return f"[{escaped(title)}]({_url(url)})"
+            return f"![{escaped(title)}]({_url(url)})"
         case _:
             assert_never(block)
 
@@ -68,8 +71,8 @@ def _run(run: Run) -> str:
 
 
 def _url(url: str) -> str:
-    """A link's address, which its own text cannot end."""
-    return url.replace(" ", "%20").replace("(", "%28").replace(")", "%29").replace("<", "%3C").replace(">", "%3E")
+    """A link's address, which its own text cannot end. In brackets parentheses may stay: the console's addresses need them."""
+    return f"<{url.translate(_ADDRESS)}>"
 
 
 def _fenced(text: str) -> str:

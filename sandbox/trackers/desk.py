@@ -29,7 +29,8 @@ TOKENS = {
     ("slack", "token_secret"): "sandbox-slack-token",
 }
 # Text of tickets comes from outside. Each tracker escapes it; should one forget to, nothing of it runs or loads.
-FENCE = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+# Graphs come from the sandbox's cloud.
+FENCE = "default-src 'none'; img-src http://127.0.0.1:*; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><style>
@@ -39,6 +40,7 @@ article{{border:1px solid #8886;border-radius:8px;padding:0 1rem;margin:1rem 0;o
 pre{{white-space:pre-wrap;font-size:14px;background:#8882;padding:.5rem;border-radius:4px}}
 .label{{border:1px solid #8886;border-radius:1rem;padding:.1rem .6rem;font-size:13px;margin-right:.3rem}}
 .label{{display:inline-block}}
+img{{max-width:100%;background:#fff}}
 .state{{font-weight:600}} li{{margin:.3rem 0}} h1{{line-height:1.25}} h3{{margin-bottom:.2rem}}
 </style><main>{body}</main></html>"""
 

@@ -36,7 +36,7 @@ class FakeHouse(House):
         """The stage's clock is the house's."""
         settings = Settings(
             environment="staging", table="t", tick_queue_url="q", fleet_file=FLEETS / "staging.yaml",
-            region="us-east-1", trackers_url=None, probe_timeout_seconds=1.0, lease_seconds=90,
+            region="us-east-1", trackers_url=None, bucket=None, public_url=None, probe_timeout_seconds=1.0, lease_seconds=90,
         )  # fmt: skip
         super().__init__(settings, clock=lambda: stage.now)
         self.stage = stage

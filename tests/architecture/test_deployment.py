@@ -124,6 +124,7 @@ def test_only_what_knows_no_resource_is_allowed_everywhere() -> None:
     }
     assert everywhere == {
         "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricWidgetImage",
         "ec2:CreateNetworkInterface",
         "ec2:DeleteNetworkInterface",
         "ec2:DescribeNetworkInterfaces",

@@ -8,17 +8,18 @@ import pytest
 import requests
 
 from chalicelib.aws.session import Aws
-from sandbox.gaps import atomic_writes
+from sandbox.gaps import atomic_writes, metric_images
 from tests.fakes.cloud import ENVIRONMENT, REGION, fresh_session, moto_server
 
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     """The address of a moto server that lives as long as the test run."""
-    undo = atomic_writes()
+    undo = (atomic_writes(), metric_images())
     with moto_server() as address:
         yield address
-    undo()
+    for step in undo:
+        step()
 
 
 @pytest.fixture
