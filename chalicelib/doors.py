@@ -39,13 +39,32 @@ def run_ticks(groups: Iterable[str], context: Any) -> dict[str, Any]:
         try:
             outcome = advance_group(group, rooms.room(time_left(context)), owner=uuid4().hex, now=rooms.clock())
             told[group] = {"ran": outcome.ran, "told": list(outcome.told)}
+            note_tick(rooms, group, None)
         except OpsError as error:
             observe.alert("tick_failed", group=group, error=str(error), kind=type(error).__name__)
             failures.append(error)
+            note_tick(rooms, group, error)
     advance_troubles(rooms, rooms.clock())
     if failures:
         raise failures[0]
     return told
+
+
+def note_tick(rooms: House, group: str, error: OpsError | None) -> None:
+    """Note that a group's tick fails, or does no more; only the process that saw it fail says so, the others need not ask."""
+    if error is None and group not in rooms.failing:
+        return
+    from chalicelib.incident.ourselves import tick_failed, tick_works  # noqa: PLC0415 - on a bad day alone
+
+    environment, now = rooms.fleet.environment, rooms.clock()
+    report = tick_failed(environment, group, error, now) if error else tick_works(environment, group, now)
+    wait = rooms.fleet.incidents.gather_seconds
+    try:
+        rooms.ledger.put_reports([report], wake_at=now + timedelta(seconds=wait))
+    except OpsError as refused:  # whatever fails the tick may well fail this
+        observe.alert("report_lost", key=report.key, error=str(refused))
+        return
+    (rooms.failing.add if error else rooms.failing.discard)(group)
 
 
 def advance_troubles(rooms: House, now: datetime) -> None:

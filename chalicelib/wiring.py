@@ -51,6 +51,7 @@ class House:
         """Wire for these settings; the sandbox gives its own clock and session, and wraps the prober."""
         self.settings = settings
         self.clock = clock
+        self.failing: set[str] = set()  # groups whose tick failed in this process
         self._session = session
         self._wrap_nodes = nodes
 

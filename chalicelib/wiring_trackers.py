@@ -68,6 +68,7 @@ def _make(
             return ServiceNow(
                 api_url=at(model.api_url), user=model.user, token=token(model.token_secret),
                 assignment_group=model.assignment_group, category=model.category,
+                close_code=model.close_code,
             )  # fmt: skip
         case fleet.SlackTracker():
             from chalicelib.tickets.slack import SlackThread  # noqa: PLC0415

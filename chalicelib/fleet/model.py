@@ -241,6 +241,7 @@ class ServiceNowTracker(Section):
     user: str
     token_secret: Secret
     assignment_group: str | None = None
+    close_code: Annotated[str, Field(min_length=1, max_length=40)] = "Resolved by caller"  # of the instance's own list
     category: str | None = None
 
 

@@ -72,7 +72,7 @@ def _not_told_yet(incident: Incident, seen: Seen, policy: Incidents, now: dateti
         return Decision(incident=_enter(replace(incident, news=()), Stage.ENDED, now))
     if incident.direct:
         return _open(incident, policy, now)
-    ready = incident.opened_at + timedelta(seconds=policy.gather_seconds)
+    ready = _ready(incident, policy)
     if now < ready:
         return Decision(incident=incident, wake_at=ready)
     if seen.explanation is not None:
@@ -80,6 +80,13 @@ def _not_told_yet(incident: Incident, seen: Seen, policy: Incidents, now: dateti
     if policy.is_quiet(incident.grade.value, now):
         return Decision(incident=replace(incident, why="quiet hours"), wake_at=_after(now, QUIET_LOOK_SECONDS))
     return _open(incident, policy, now)
+
+
+def _ready(incident: Incident, policy: Incidents) -> datetime:
+    """When it is told: after the gathering; what ends by itself unless said again must first have lasted."""
+    lasted = timedelta(seconds=policy.settle_seconds)
+    proven = min(m.since if m.until is None else m.since + lasted for m in incident.firing)
+    return max(incident.opened_at + timedelta(seconds=policy.gather_seconds), proven)
 
 
 def _suppress(incident: Incident, explanation: Explanation, now: datetime) -> Decision:
@@ -171,6 +178,7 @@ def _come_back(incident: Incident, policy: Incidents, now: datetime, *, opens: b
         times.append(max(soon, told + timedelta(seconds=policy.update_seconds)))
     if not incident.acknowledged:
         times.append(max(soon, told + timedelta(seconds=policy.repeat_seconds)))
+    times += [member.until for member in incident.firing if member.until is not None and member.until > now]
     return Decision(incident=incident, wake_at=min(times), opens=opens)
 
 

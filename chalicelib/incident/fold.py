@@ -22,7 +22,29 @@ MOST_TIMELINE = 60
 def fold(incident: Incident, reports: Sequence[Report], policy: Incidents) -> Incident:
     """The incident after these reports, with what is news in `news`."""
     for report in sorted(reports, key=lambda each: (each.at, each.id)):
-        incident = _fold_one(incident, report, policy)
+        incident = _clocked(_fold_one(expired(incident, report.at, policy), report, policy), report.at)
+    return incident
+
+
+def expired(incident: Incident, now: datetime, policy: Incidents) -> Incident:
+    """The incident after what was not said again in time is taken as over."""
+    for member in incident.firing:
+        if member.until is not None and member.until <= now:
+            over = Report(
+                id="", key=incident.key, kind=incident.kind, grade=member.grade, title="not reported any more",
+                at=member.until, says=Says.RESOLVED, member=member.name,
+            )  # fmt: skip
+            incident = _clocked(_fold_one(incident, over, policy), over.at)
+    return incident
+
+
+def _clocked(incident: Incident, at: datetime) -> Incident:
+    """Count the time in which anybody was in trouble."""
+    if incident.firing and incident.down_since is None:
+        return replace(incident, down_since=at)
+    if not incident.firing and incident.down_since is not None:
+        lasted = max(0.0, (at - incident.down_since).total_seconds())
+        return replace(incident, down_seconds=incident.down_seconds + lasted, down_since=None)
     return incident
 
 
@@ -93,6 +115,7 @@ def _with_newcomer(incident: Incident, report: Report, name: str) -> Incident:
         title=report.title,
         count=int(report.says is Says.FIRING),
         alarm=report.alarm,
+        until=report.until,
     )
     if len(incident.members) >= MOST_MEMBERS:
         return _noted(replace(incident, more_members=incident.more_members + 1), report, f"{name} too")
@@ -111,6 +134,7 @@ def _changed(incident: Incident, known: Member, report: Report, policy: Incident
         changes=(*known.changes, report.at)[-MOST_CHANGES:],
         count=known.count + (report.says is Says.FIRING),
         title=report.title if report.says is Says.FIRING else known.title,
+        until=report.until,
     )
     incident = _with(incident, member)
     words = {
@@ -132,7 +156,13 @@ def _repeated(incident: Incident, known: Member, report: Report) -> Incident:
     worse = report.grade < known.grade
     other = report.direct and report.title != known.title
     firing = report.says is Says.FIRING
-    member = replace(known, grade=known.grade.or_worse(report.grade), count=known.count + firing, title=report.title)
+    member = replace(
+        known,
+        grade=known.grade.or_worse(report.grade),
+        count=known.count + firing,
+        title=report.title,
+        until=report.until,
+    )
     incident = _with(incident, member)
     if not firing or not (worse or other):
         return incident

@@ -140,15 +140,15 @@ def closed(incident: Incident) -> Letter:
 def resolved(incident: Incident, now: datetime) -> Letter:
     """The trouble is over: how long it took, and the draft of a post-mortem."""
     over = max((member.since for member in incident.members), default=now)
-    lasted = _long(over - incident.opened_at)
-    summary = f": out of trouble since {_at(over)}, after {lasted}; {_times(incident.count)} reported"
-    return _letter(paragraph(strong("Resolved"), summary), *_post_mortem(incident, over))
+    down, lasted = _down(incident), _long(over - incident.opened_at)
+    after = f"after {lasted}" if down == lasted else f"after {lasted}, of which {down} in trouble"
+    summary = f": out of trouble since {_at(over)}, {after}; {_times(incident.count)} reported"
+    return _letter(paragraph(strong("Resolved"), summary), *_post_mortem(incident))
 
 
-def _post_mortem(incident: Incident, over: datetime) -> Document:
+def _post_mortem(incident: Incident) -> Document:
     """The sections of a root cause analysis, with what this system knows; the rest is for people."""
     steps = (line(f"{_at(at)} {words}") for at, words in incident.timeline[-30:])
-    downtime = _long(over - incident.opened_at)
     return (
         Heading("Post-mortem (draft)"),
         Paragraph(line(strong("Summary"), f": {incident.title}")),
@@ -158,13 +158,18 @@ def _post_mortem(incident: Incident, over: datetime) -> Document:
         Paragraph(
             line(
                 strong("Impact"),
-                f": {len(incident.members) + incident.more_members} in trouble, at most {downtime} down",
+                f": {len(incident.members) + incident.more_members} in trouble, for {_down(incident)} in all",
             )
         ),
         Paragraph(line(strong("Resolution"), ": to be written")),
         Paragraph(line(strong("Prevention"), ": to be written")),
         Paragraph(line(strong("Follow-ups"), ": to be written")),
     )
+
+
+def _down(incident: Incident) -> str:
+    """How long anybody was in trouble: an incident that flaps or reopens is not down all the while."""
+    return _long(timedelta(seconds=incident.down_seconds))
 
 
 def _at(moment: datetime) -> str:

@@ -53,6 +53,7 @@ class Report:
     `key` is equal for what is one trouble: one key, one incident. `member` is what is in trouble: a fleet-wide cause is
     one incident that names its members. `id` is unique for each report, and the same report recorded twice is one.
     `direct` is our own word on what we did: told at once, neither gathered nor suppressed.
+    `until` is for a source that never says that it is over: not said again by then, it is. Alertmanager's endsAt.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Report:
     alarm: str | None = None  # the CloudWatch alarm that says so
     metric: Metric | None = None
     direct: bool = False
+    until: datetime | None = None
 
 
 class Stage(StrEnum):
@@ -95,6 +97,7 @@ class Member:
     count: int = 1
     title: str = ""
     alarm: str | None = None
+    until: datetime | None = None
 
 
 class LetterKind(StrEnum):
@@ -176,6 +179,8 @@ class Incident:
     members: tuple[Member, ...] = ()
     more_members: int = 0  # beyond those that a record can hold
     count: int = 0  # reports of this episode
+    down_seconds: float = 0.0  # with at least one member in trouble, until `down_since`
+    down_since: datetime | None = None
     body: Document = ()  # what the newest report with something to read said
     notes: tuple[str, ...] = ()
     news: tuple[str, ...] = ()  # what the tickets do not say yet

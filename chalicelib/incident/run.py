@@ -15,7 +15,7 @@ from chalicelib import observe
 from chalicelib.errors import LostRaceError, OpsError, TicketUnavailableError
 from chalicelib.fleet.model import Incidents
 from chalicelib.incident.decide import Decision, Seen, decide
-from chalicelib.incident.fold import fold
+from chalicelib.incident.fold import expired, fold
 from chalicelib.incident.letters import letter_marker, marker_of, page_of
 from chalicelib.incident.model import Copy, Grade, Incident, LetterKind, Report, Says, Stage, TicketState
 from chalicelib.incident.ports import Alarms, Circumstances, Evidence, Outbox, Tracker
@@ -56,7 +56,7 @@ def advance_incident(key: str, desk: Desk, *, now: datetime) -> bool:
         return False
     reports = claimed.pending
     incident = fold(replace(claimed, pending=()), reports, desk.policy)
-    incident = fold(incident, _read_alarms(incident, desk, now), desk.policy)
+    incident = expired(fold(incident, _read_alarms(incident, desk, now), desk.policy), now, desk.policy)
     decision = decide(incident, _look(incident, desk, now), desk.policy, now)
     if decision.opens:
         decision = replace(decision, incident=_with_evidence(decision.incident, desk, now))

@@ -64,9 +64,11 @@ class ServiceNow:
         token: Callable[[], str],
         assignment_group: str | None = None,
         category: str | None = None,
+        close_code: str = "Resolved by caller",
     ) -> None:
         """Write as this user; `token` is the password, asked at every request."""
         self._url = api_url.rstrip("/")
+        self._close_code = close_code
         self._more = {
             key: value for key, value in {"assignment_group": assignment_group, "category": category}.items() if value
         }
@@ -123,7 +125,7 @@ class ServiceNow:
         record = {key: value for key, value in _fields(page).items() if had.get(key) != value}
         if record:
             record["work_notes"] = _labels(page)
-        record |= _transition(str(had.get("state")), state)
+        record |= _transition(str(had.get("state")), state, self._close_code)
         if record:
             self._write(ticket, record)
 
@@ -187,12 +189,12 @@ def _labels(page: Page) -> str:
     return cut(inert(f"Labels: {', '.join(page.labels)}"), MOST_TEXT)
 
 
-def _transition(code: str, state: TicketState) -> dict[str, str]:
+def _transition(code: str, state: TicketState, close_code: str) -> dict[str, str]:
     """What takes a record to a state; nothing where it is there. Resolving asks for a code and notes."""
     closed = code in OVER
     if state is TicketState.CLOSED and not closed:
         notes = "Out of trouble; resolved by xai-ops."
-        return {"state": RESOLVED, "close_code": "Resolved by caller", "close_notes": notes}
+        return {"state": RESOLVED, "close_code": close_code, "close_notes": notes}
     if state is TicketState.ACKNOWLEDGED and code not in TAKEN:
         return {"state": IN_PROGRESS}
     return {"state": NEW} if state is TicketState.OPEN and closed else {}

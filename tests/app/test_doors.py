@@ -15,6 +15,7 @@ from chalice.test import Client
 import app as doorway
 from chalicelib import wiring
 from chalicelib.errors import AwsUnavailableError, DeniedError, ThrottledError
+from chalicelib.incident.model import TicketState
 from chalicelib.rollout.model import Origin, Phase, Rollout
 from tests.app.house import Context, FakeHouse, recorded
 from tests.run.stage import NEWER, REPOSITORY, STABLE, TARGET, Stage, Talk
@@ -208,6 +209,43 @@ def test_transient_error_is_raised_so_that_lambda_tries_again(stage: Stage, erro
     stage.now += timedelta(seconds=60)
     call(doorway.tick_schedule, SCHEDULE)
     assert len(stage.ledger.all_rollouts) == 1
+
+
+def test_tick_that_goes_on_failing_is_an_incident_and_over_when_one_comes_through(stage: Stage) -> None:
+    """The region's API is away for ten minutes: one ticket that names the groups; a bad minute is none."""
+    main = stage.tracker
+    call(doorway.image_pushed, push_event())
+    for error in [None, AwsUnavailableError("ecs: 500"), *[None] * 9]:
+        minute(stage, error)
+    assert not [ticket for ticket in main.tickets if "cannot work" in ticket.title]
+    for _ in range(10):
+        minute(stage, AwsUnavailableError("ecs: 500"))
+    (ticket,) = [ticket for ticket in main.tickets if "cannot work" in ticket.title]
+    assert "nodes" in repr(ticket.body)
+    assert "ecs: 500" in repr(ticket.body)
+    for _ in range(8):
+        minute(stage, None)
+    assert ticket.state is TicketState.CLOSED
+
+
+def minute(stage: Stage, error: Exception | None) -> None:
+    """The schedule's tick of the next minute, in a region that is well or not."""
+    stage.pass_time(60)
+    stage.calls.heal()
+    if error is not None:
+        stage.calls.fail("ledger.claim", error, times=10)
+    try:
+        call(doorway.tick_schedule, SCHEDULE)
+    except AwsUnavailableError:
+        assert error is not None
+
+
+def test_report_of_a_failing_tick_that_cannot_be_noted_hides_nothing(stage: Stage) -> None:
+    """The table is away too: the tick's own error is what Lambda sees."""
+    stage.calls.fail("ledger.claim", AwsUnavailableError("table"))
+    stage.calls.fail("ledger.put_reports", ThrottledError("table"))
+    with pytest.raises(AwsUnavailableError):
+        call(doorway.image_pushed, push_event())
 
 
 def test_short_time_left_records_the_intent_and_leaves_the_acting_to_the_next_tick(stage: Stage) -> None:

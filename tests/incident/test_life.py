@@ -319,6 +319,64 @@ def test_alarm_that_cleared_unheard_opens_nothing(office: Office) -> None:
     assert not office.main.tickets
 
 
+def says_again(office: Office, seconds: float, *, member: str = "node-1", key: str = KEY) -> None:
+    """A source that never says that it is over repeats itself each minute, for so long."""
+    end = office.now + timedelta(seconds=seconds)
+    while office.now < end:
+        held = office.now + timedelta(seconds=180)
+        office.note(replace(office.report(member, key=key), until=held))
+        office.pass_time(60)
+
+
+def test_trouble_that_is_not_said_again_is_over(office: Office) -> None:
+    """As Alertmanager's endsAt: the last word holds until it ends, then the settling begins."""
+    says_again(office, POLICY.settle_seconds + 120)
+    (ticket,) = office.main.tickets
+    assert ticket.state is TicketState.OPEN
+    last = office.now - timedelta(seconds=60)
+    office.pass_time(180 + POLICY.settle_seconds + 60)
+    assert ticket.state is TicketState.CLOSED
+    assert office.incident().members[0].since == last + timedelta(seconds=180)
+
+
+def test_trouble_that_ends_by_itself_must_last_before_it_is_told(office: Office) -> None:
+    """One bad minute is no ticket, be it said once or a few times."""
+    says_again(office, 120)
+    office.pass_time(3600)
+    assert not office.main.tickets
+    assert office.incident().stage is Stage.ENDED
+
+
+def test_trouble_that_was_not_said_again_and_comes_back_begins_anew(office: Office) -> None:
+    """A person closed its ticket; hours later it is another trouble."""
+    says_again(office, POLICY.settle_seconds + 120)
+    office.main.tickets[0].state = TicketState.CLOSED
+    office.pass_time(POLICY.read_back_seconds + 60)
+    assert office.incident().stage is Stage.CLOSED
+    office.pass_time(7200)
+    says_again(office, POLICY.settle_seconds + 120)
+    assert [ticket.state for ticket in office.main.tickets] == [TicketState.CLOSED, TicketState.OPEN]
+
+
+def test_time_in_trouble_is_not_the_time_until_the_end(office: Office) -> None:
+    """A ticket that was reopened was not down all the while: two times of ten minutes, an hour apart."""
+    opened(office)
+    office.pass_time(540)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(3600, step=60)
+    office.note(office.report(), office.report("node-2"))
+    office.pass_time(300)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(300)
+    office.note(office.report("node-2", Says.RESOLVED))
+    office.pass_time(900, step=60)
+    (ticket,) = office.main.tickets
+    first, *_, last = (words(body) for body in ticket.comments.values() if "Post-mortem" in words(body))
+    assert "after 10 min;" in first
+    assert "after 1 h 20 min, of which 20 min in trouble" in last
+    assert "2 in trouble, for 20 min in all" in last
+
+
 def test_record_of_a_thousand_members_stays_small(office: Office) -> None:
     """A record is one item of 400 KB; the ones that it cannot name are counted."""
     office.note(*(office.report(f"xai-production-node-{i:04}") for i in range(1000)))

@@ -182,6 +182,15 @@ def test_record_is_opened_in_one_call_and_in_full(tried: Tried) -> None:
     assert ticket.url.endswith(f"/nav_to.do?uri=incident.do%3Fsys_id%3D{ticket.id}")
 
 
+def test_record_is_resolved_with_the_code_of_the_instance_s_own_list(tried: Tried) -> None:
+    """The list differs from instance to instance, and one that lacks the code refuses."""
+    desk = servicenow(f"{tried.desk.url}/servicenow", close_code="Known error")
+    ticket = desk.create(a_page()).id
+    desk.update(ticket, a_page(), TicketState.CLOSED)
+    [record] = tried.service.records
+    assert (record["state"], record["close_code"]) == ("6", "Known error")
+
+
 def test_ticket_without_title_is_called_by_its_marker(tried: Tried) -> None:
     """The field is mandatory."""
     tried.adapter.create(a_page(""))
