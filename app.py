@@ -97,11 +97,11 @@ def _hasten(change: ServiceChanged | None, event: CloudWatchEvent) -> dict[str, 
 @app.on_sqs_message(queue_arn=TICK_QUEUE_ARN, batch_size=10)
 def rollout_tick(event: SQSEvent) -> dict[str, Any]:
     """Wake messages: run the groups and incidents that they name; a failed one comes again, the others do not."""
-    failures = []
+    failures, batch = [], doors.Batch(event.context)
     for record in event:
         message_id = record.to_dict()["messageId"]
         try:
-            doors.run_message(record.body, event.context)
+            batch.run(record.body)
         except BadEventError as error:
             observe.log("event_malformed", error=str(error))
             observe.count("EventMalformed")
@@ -119,9 +119,9 @@ def tick_schedule(event: CloudWatchEvent) -> dict[str, Any]:
 
 
 @app.schedule(Rate(5, unit=Rate.MINUTES))
-def image_sweep(event: CloudWatchEvent) -> dict[str, Any]:
-    """Every five minutes: find pushes whose event was lost."""
-    return doors.sweep_images(event.context)
+def event_sweep(event: CloudWatchEvent) -> dict[str, Any]:
+    """Every five minutes: find pushes and alarms whose event was lost."""
+    return doors.sweep(event.context)
 
 
 # ------------------------------------------------------------------------------------------------ people's words
@@ -184,6 +184,15 @@ def status(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda
     """Show what runs where and what is under way: {} or {"group": "nodes"}."""
     try:
         return doors.status(event)
+    except BadRequestError as error:
+        return {"error": str(error)}
+
+
+@app.lambda_function()
+def incidents(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+    """Show the open incidents, what suppresses them, and which tracker fails: {} or {"group": "nodes"}."""
+    try:
+        return doors.incidents(event)
     except BadRequestError as error:
         return {"error": str(error)}
 

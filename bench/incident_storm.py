@@ -48,7 +48,7 @@ FLEET = Path(__file__).parents[1] / "chalicelib" / "fleet" / "staging.yaml"
 class Quiet:
     """Nothing explains, nothing is to be gathered, no alarm is read back."""
 
-    def explain(self, group: str | None, now: datetime) -> Explanation | None:
+    def explain(self, incident: Incident, now: datetime) -> Explanation | None:
         """The port `Circumstances`."""
 
     def gather(self, incident: Incident, now: datetime) -> Document:  # noqa: ARG002 - likewise
@@ -105,7 +105,7 @@ def ours(events: Sequence[Mapping[str, Any]]) -> tuple[float, int, int]:
         if not advance_incidents(desk, now=now):
             break
     seconds = time.perf_counter() - began
-    counted = sum(incident.count for incident in ledger.incidents("staging/"))
+    counted = sum(record.incident.count for record in ledger.all_incidents.values())
     tickets = len(trackers.tickets())
     trackers.stop()
     return seconds, tickets, counted

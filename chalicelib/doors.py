@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chalicelib import observe
@@ -18,16 +18,21 @@ from chalicelib.events.signals import AlarmChanged
 from chalicelib.rollout.model import Origin, Request, Word
 from chalicelib.wiring import House, house
 
+if TYPE_CHECKING:
+    from chalicelib.incident.run import Desk
+
 # Stop acting this long before Lambda ends us: the next tick goes on from what is recorded.
 SAFETY_MARGIN_MS = 10_000
+# A tracker takes a few calls of at most 7 s each; what is killed in between is found again by its markers.
+TELLING_MARGIN_MS = 20_000
 # A push older than this is history: the record that it was seen expires, and it must not start then.
 SWEEP_LOOKS_BACK = timedelta(days=1)
 
 
-def time_left(context: Any) -> Callable[[], bool]:
+def time_left(context: Any, margin_ms: int = SAFETY_MARGIN_MS) -> Callable[[], bool]:
     """Whether enough of the Lambda's time is left to begin another action."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
-    return (lambda: remaining() > SAFETY_MARGIN_MS) if remaining else (lambda: True)
+    return (lambda: remaining() > margin_ms) if remaining else (lambda: True)
 
 
 def run_ticks(groups: Iterable[str], context: Any) -> dict[str, Any]:
@@ -44,7 +49,7 @@ def run_ticks(groups: Iterable[str], context: Any) -> dict[str, Any]:
             observe.alert("tick_failed", group=group, error=str(error), kind=type(error).__name__)
             failures.append(error)
             note_tick(rooms, group, error)
-    advance_troubles(rooms, rooms.clock())
+    advance_troubles(rooms, rooms.clock(), context)
     if failures:
         raise failures[0]
     return told
@@ -67,12 +72,12 @@ def note_tick(rooms: House, group: str, error: OpsError | None) -> None:
     (rooms.failing.add if error else rooms.failing.discard)(group)
 
 
-def advance_troubles(rooms: House, now: datetime) -> None:
+def advance_troubles(rooms: House, now: datetime, context: Any) -> None:
     """Run the incidents that are due; a tracker's trouble is never a tick's."""
     if rooms.ledger.due_incidents(now):
         from chalicelib.incident.run import advance_incidents  # noqa: PLC0415 - likewise
 
-        advance_incidents(rooms.desk, now=now)
+        advance_incidents(rooms.desk(time_left(context, TELLING_MARGIN_MS)), now=now)
 
 
 def note_alarm(alarm: AlarmChanged) -> dict[str, Any]:
@@ -91,21 +96,13 @@ def note_alarm(alarm: AlarmChanged) -> dict[str, Any]:
     return {"noted": report.key}
 
 
-def run_incident(key: str) -> dict[str, Any]:
-    """Run the incident that a wake message names, should it still be due."""
-    from chalicelib.incident.run import advance_incident  # noqa: PLC0415
-
-    rooms = house()
-    return {"ran": advance_incident(key, rooms.desk, now=rooms.clock())}
-
-
 def run_due(context: Any) -> dict[str, Any]:
     """Run every overdue group, as the schedule does: one query when nothing is open."""
     rooms = house()
     now = rooms.clock()  # one moment, one query: it answers for groups and incidents alike
     due = rooms.ledger.due_groups(now)
     if not due:
-        advance_troubles(rooms, now)
+        advance_troubles(rooms, now, context)
         return {"idle": True}
     return run_ticks([group for group, _ in due if group in rooms.fleet.groups], context)
 
@@ -120,19 +117,37 @@ def run_wake(group: str, version: int, context: Any) -> dict[str, Any]:
     return run_ticks([group], context)
 
 
-def run_message(body: str, context: Any) -> dict[str, Any]:
-    """Run what a wake message names: a group at a version, or an incident. Raises BadEventError."""
-    try:
-        message = json.loads(body)
-    except ValueError:
-        message = None
-    match message:
-        case {"incident": str(key)}:
-            return run_incident(key)
-        case {"group": str(group), "version": int(version)} if group in house().fleet.groups:
-            return run_wake(group, version, context)
-    expected = '{"group": a group of the fleet file, "version": ...} or {"incident": ...}'
-    raise BadEventError(f"wake message is {body[:80]!r}; expected {expected}")
+class Batch:
+    """The wake messages of one delivery: which trackers are down is found out once for all of them."""
+
+    def __init__(self, context: Any) -> None:
+        """Nothing is wired before the first message asks for it."""
+        self._context = context
+        self._desk: Desk | None = None
+
+    def run(self, body: str) -> dict[str, Any]:
+        """Run what a wake message names: a group at a version, or an incident. Raises BadEventError."""
+        try:
+            message = json.loads(body)
+        except ValueError:
+            message = None
+        match message:
+            case {"incident": str(key)}:
+                return self._run_incident(key)
+            case {"group": str(group), "version": int(version)} if group in house().fleet.groups:
+                return run_wake(group, version, self._context)
+        expected = '{"group": a group of the fleet file, "version": ...} or {"incident": ...}'
+        raise BadEventError(f"wake message is {body[:80]!r}; expected {expected}")
+
+    def _run_incident(self, key: str) -> dict[str, Any]:
+        """Run the incident, should it still be due and time be left; what is due is found by the schedule too."""
+        from chalicelib.incident.run import advance_incident  # noqa: PLC0415 - an idle call needs none of it
+
+        rooms = house()
+        self._desk = self._desk or rooms.desk(time_left(self._context, TELLING_MARGIN_MS))
+        if not self._desk.may_go_on():
+            return {"ran": False}
+        return {"ran": advance_incident(key, self._desk, now=rooms.clock())}
 
 
 def groups_of_service(cluster: str, service: str) -> tuple[str, ...]:
@@ -203,13 +218,25 @@ def _resolved(request: Request, rooms: House) -> Request:
     return replace(request, digest=digest)
 
 
+def incidents(payload: Any) -> dict[str, Any]:
+    """What is open: where it stands and why, who is in trouble, and which tracker knows of it. Raises BadRequestError."""
+    from chalicelib.events.word import group_asked  # noqa: PLC0415
+    from chalicelib.incident.summary import incident_summary  # noqa: PLC0415
+
+    rooms = house()
+    group = group_asked("incidents", payload, rooms.fleet)
+    found = rooms.ledger.open_incidents()
+    told = [incident_summary(each) for each in found if group in (None, each.group)]
+    return {"environment": rooms.fleet.environment, "incidents": told}
+
+
 def status(payload: Any) -> dict[str, Any]:
     """What runs where, what is under way, and what is held or in quarantine."""
     from chalicelib.events.word import group_asked  # noqa: PLC0415
     from chalicelib.rollout.render import group_summary, rollout_summary  # noqa: PLC0415
 
     rooms = house()
-    asked = group_asked(payload, rooms.fleet)
+    asked = group_asked("status", payload, rooms.fleet)
     groups = {}
     for name in [asked] if asked else list(rooms.fleet.groups):
         state, version = rooms.ledger.group(name)
@@ -237,6 +264,19 @@ def picture_url(name: str) -> str | None:
     """Where a ticket's picture can be fetched for a minute, None when there is none of that name."""
     pictures = house().pictures
     return pictures.open(name) if pictures is not None else None
+
+
+def sweep(context: Any) -> dict[str, Any]:
+    """Find what an event was lost of: pushes, and alarms that fire."""
+    return {"pushes": sweep_images(context), "alarms": sweep_alarms(context)}
+
+
+def sweep_alarms(context: Any) -> dict[str, Any]:
+    """Note alarms that fire and were never heard of; a report that was noted before is not noted again."""
+    may_go_on = time_left(context)
+    firing = house().alarms.firing()
+    noted = [note_alarm(alarm) for alarm in firing if may_go_on()]
+    return {"firing": len(firing), "noted": len([each for each in noted if "noted" in each])}
 
 
 def sweep_images(context: Any) -> dict[str, Any]:

@@ -72,5 +72,9 @@ class TicketUnavailableError(OpsError):
         self.retry_after = retry_after
 
 
+class TicketGoneError(TicketUnavailableError):
+    """The tracker has no such ticket (any more)."""
+
+
 class LostRaceError(OpsError):
     """Another tick holds or changed the record: normal, stop quietly."""

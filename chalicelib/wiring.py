@@ -17,11 +17,13 @@ from chalicelib.settings import Settings, read_settings
 if TYPE_CHECKING:  # each import is paid when its adapter is first asked for, not at cold start
     import botocore.session
 
+    from chalicelib.aws.alarms import CloudWatchAlarms
     from chalicelib.aws.ledger import DynamoLedger
     from chalicelib.aws.pictures import Pictures
     from chalicelib.aws.queue import SqsWakeQueue
     from chalicelib.aws.session import Aws
     from chalicelib.fleet.model import Fleet
+    from chalicelib.incident.model import Incident
     from chalicelib.incident.ports import Evidence, Explanation, Tracker
     from chalicelib.incident.run import Desk
     from chalicelib.rollout.act import Hands
@@ -97,9 +99,15 @@ class House:
         return EcrImages(self.aws)
 
     @cached_property
+    def alarms(self) -> CloudWatchAlarms:
+        """CloudWatch's alarms."""
+        from chalicelib.aws.alarms import CloudWatchAlarms  # noqa: PLC0415
+
+        return CloudWatchAlarms(self.aws)
+
+    @cached_property
     def eyes(self) -> Eyes:
         """What a tick reads through."""
-        from chalicelib.aws.alarms import CloudWatchAlarms  # noqa: PLC0415
         from chalicelib.aws.ecs import EcsServices  # noqa: PLC0415
         from chalicelib.aws.logs import CloudWatchLogs  # noqa: PLC0415
         from chalicelib.aws.targets import AlbTargets  # noqa: PLC0415
@@ -109,7 +117,7 @@ class House:
         return Eyes(
             services=EcsServices(self.aws, self.fleet.cluster),
             images=self.images,
-            alarms=CloudWatchAlarms(self.aws),
+            alarms=self.alarms,
             targets=AlbTargets(self.aws),
             logs=CloudWatchLogs(self.aws),
             nodes=self._wrap_nodes(HttpNodes(timeout_seconds=self.settings.probe_timeout_seconds)),
@@ -133,8 +141,7 @@ class House:
             self.fleet.incidents, self.aws, environment=self.fleet.environment, base_url=self.settings.trackers_url
         )
 
-    @property
-    def desk(self) -> Desk:
+    def desk(self, may_go_on: Callable[[], bool]) -> Desk:
         """What one call's ticks of incidents need; which trackers are down is known to that call alone."""
         from chalicelib.incident.run import Desk  # noqa: PLC0415
 
@@ -143,9 +150,10 @@ class House:
             trackers=self.trackers,
             policy=self.fleet.incidents,
             circumstances=self,
-            alarms=self.eyes.alarms,
+            alarms=self.alarms,
             evidence=self.evidence,
             lease_seconds=self.settings.lease_seconds,
+            may_go_on=may_go_on,
         )
 
     @cached_property
@@ -164,21 +172,25 @@ class House:
 
         return Pictures(self.aws, bucket=self.settings.bucket, public_url=self.settings.public_url)
 
-    def explain(self, group: str | None, now: datetime) -> Explanation | None:
-        """The port `Circumstances`: maintenance, or an open rollout of the group."""
-        from chalicelib.incident.circumstances import maintenance, rollout_under_way  # noqa: PLC0415
+    def explain(self, incident: Incident, now: datetime) -> Explanation | None:
+        """The port `Circumstances`: maintenance, an open rollout of the group, or other trouble of it."""
+        from chalicelib.incident.alarms import key_of  # noqa: PLC0415
+        from chalicelib.incident.circumstances import inhibited_by, maintenance, rollout_under_way  # noqa: PLC0415
         from chalicelib.rollout.model import OWNING  # noqa: PLC0415
         from chalicelib.rollout.render import incident_key  # noqa: PLC0415
 
+        group = incident.group
         planned = maintenance(self.fleet.incidents, group, now)
         if planned is not None or group is None:
             return planned
         state, _ = self.ledger.group(group)
         rollout = self.ledger.rollout(state.active) if state.active else None
-        if rollout is None or rollout.phase not in OWNING:
-            return None
-        key = incident_key(rollout.environment, rollout.group, rollout.id)
-        return rollout_under_way(rollout.id, rollout.phase.value, key)
+        if rollout is not None and rollout.phase in OWNING:
+            key = incident_key(rollout.environment, rollout.group, rollout.id)
+            return rollout_under_way(rollout.id, rollout.phase.value, key)
+        kinds = self.fleet.incidents.inhibitors_of(incident.kind)
+        found = (inhibited_by(self.ledger.incident(key_of(self.fleet, group, kind))) for kind in kinds)
+        return next((each for each in found if each is not None), None)
 
     def room(self, may_go_on: Callable[[], bool]) -> Room:
         """What one tick needs."""

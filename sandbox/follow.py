@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from chalicelib.aws.documents import load
+from chalicelib.aws.table import RECORD
 from chalicelib.incident.model import Incident, Stage
 from chalicelib.rollout.model import TERMINAL, Phase, Rollout
 from chalicelib.rollout.render import seconds_to_rollback
@@ -37,9 +39,8 @@ def follow(world: World, group: str, digest: str, tell: Callable[[Rollout], None
 def await_tickets(world: World) -> None:
     """Give the outbox a moment to empty; a tracker that is down keeps what it cannot deliver pending."""
     give_up = time.monotonic() + TICKET_PATIENCE_SECONDS
-    prefix = f"{world.fleet.environment}/"
     while time.monotonic() < give_up:
-        if not any(_is_to_be_told(each) for each in world.ledger.incidents(prefix)):
+        if not any(_is_to_be_told(each) for each in world.ledger.open_incidents()):
             return
         time.sleep(0.1)
 
@@ -77,10 +78,18 @@ def summary(world: World, rollout: Rollout) -> dict[str, Any]:
     }
 
 
+def _incidents(world: World) -> list[Incident]:
+    """Every incident of this sandbox's life, oldest first. The ledger itself lists only those that are open."""
+    pages = world.ground.client("dynamodb").get_paginator("scan").paginate(TableName=world.ground.table)
+    records = (item for page in pages for item in page["Items"] if item["pk"]["S"].startswith("INCIDENT#"))
+    docs = (item["doc"]["S"] for item in records if item["sk"]["S"] == RECORD)
+    return sorted((load(Incident, doc) for doc in docs), key=lambda incident: incident.opened_at)
+
+
 def tickets(world: World) -> list[dict[str, Any]]:
     """Every incident that has a ticket: its id in the first tracker, and what our record says of it."""
     found = []
-    for incident in reversed(world.ledger.incidents(f"{world.fleet.environment}/")):
+    for incident in _incidents(world):
         copy = next((copy for copy in incident.copies if copy.ticket is not None), None)
         if copy is None:
             continue

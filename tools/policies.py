@@ -94,7 +94,6 @@ CALLS: Mapping[str, tuple[Grant, ...]] = {
     ),
     "dynamodb:batch_get_item": (_dynamodb("BatchGetItem"), _TABLE_KEY),
     "dynamodb:get_item": (_dynamodb("GetItem"), _TABLE_KEY),
-    "dynamodb:put_item": (_dynamodb("PutItem"), _TABLE_KEY),
     "dynamodb:query": (_dynamodb("Query", resources=(*_TABLE, f"{_TABLE[0]}/index/open")), _TABLE_KEY),
     # A transaction needs the actions of its items; it has none of its own.
     "dynamodb:transact_write_items": (
@@ -218,13 +217,13 @@ EVENT_FUNCTIONS = (
     "task_changed",
     "alarm_changed",
     "tick_schedule",
-    "image_sweep",
+    "event_sweep",
 )
 TICK_FUNCTION = "rollout_tick"
 READING = frozenset({"dynamodb:batch_get_item", "dynamodb:get_item", "dynamodb:query"})
 OPENING = frozenset({"s3:get_object"})  # a picture is opened by the HTTP API alone
 # Every other function runs the same tick, and so needs every call of it.
-CALLS_OF = {"status": READING, API_HANDLER: frozenset(CALLS)}
+CALLS_OF = {"status": READING, "incidents": READING, API_HANDLER: frozenset(CALLS)}
 
 
 def grants_of(function: str) -> tuple[Grant, ...]:

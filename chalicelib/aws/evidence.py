@@ -105,11 +105,15 @@ class AwsEvidence:
         """Rollouts of the group first, then of the others: a change is the first suspect."""
         names = [name for name in self._fleet.groups if name == incident.group]
         names += [name for name in self._fleet.groups if name != incident.group]
+        itself = {member.name for member in incident.members} if incident.direct else set()
         found = [
-            each for name in names for each in self._ledger.rollouts(name, limit=5) if now - _moved(each) <= LATELY
+            each
+            for name in names
+            for each in self._ledger.rollouts(name, limit=5)
+            if now - _moved(each) <= LATELY and each.id not in itself
         ]
         if not found:
-            return (line(f"no rollout in the last {LATELY.seconds // 3600} h"),)
+            return (line(f"no{' other' if itself else ''} rollout in the last {LATELY.seconds // 3600} h"),)
         return tuple(
             line(
                 f"{_moved(each):%H:%M:%S} UTC {each.group}: {each.repository}:{each.tag or each.digest[:19]} "

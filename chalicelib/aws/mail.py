@@ -22,13 +22,12 @@ MOST_SUBJECT = 99
 MOST_BYTES = 262_144  # "at most 256 KB in size (262,144 bytes, not 262,144 characters)": the same page
 CUT = "\n(cut: too long for SNS)"
 MISSING = frozenset({"NotFound", "NotFoundException"})
-WORDS = {TicketState.OPEN: "Open", TicketState.ACKNOWLEDGED: "Acknowledged", TicketState.CLOSED: "Resolved"}
 
 
 class SnsMail:
     """The port `Tracker`: every call that tells something is an e-mail to the topic's subscribers.
 
-    Nothing can be found again or read back: a call whose answer was lost is told twice, and a ticket always reads OPEN.
+    Nothing can be found again or read back: a call whose answer was lost is told twice.
     The role needs sns:Publish on the topic, and kms:GenerateDataKey and kms:Decrypt where it is encrypted.
     """
 
@@ -45,7 +44,7 @@ class SnsMail:
     def create(self, page: Page) -> Ticket:
         """Send the page. The ticket's id is the episode's short name, which the subjects of its e-mails end with."""
         ticket = _short(page.marker)
-        self._send(f"{page.grade} {page.title}", ticket, _text(page.title, _facts(page), self._render(page.body)))
+        self._send(page.title, ticket, _text(page.title, _facts(page), self._render(page.body)))
         return Ticket(id=ticket, url="")
 
     def comment(self, ticket: str, body: Document, *, marker: str) -> None:
@@ -54,13 +53,11 @@ class SnsMail:
         self._send(f"Update: {text}", ticket, _cut(text, MOST_BYTES - len(end.encode())) + end)
 
     def update(self, ticket: str, page: Page, state: TicketState) -> None:
-        """Send the title with grade and state."""
-        subject = f"{WORDS[state]}: {page.grade} {page.title}"
-        self._send(subject, ticket, _text(page.title, f"State: {WORDS[state]}\n{_facts(page)}"))
+        """Nothing: a comment said it, and a second e-mail without words would say no more."""
 
-    def read(self, ticket: str) -> Ticket:
-        """OPEN: e-mail tells nobody what people did."""
-        return Ticket(id=ticket, url="")
+    def read(self, ticket: str) -> Ticket | None:  # noqa: ARG002 - the port's
+        """None: e-mail tells nobody what people did."""
+        return None
 
     def _send(self, subject: str, ticket: str, text: str) -> None:
         try:

@@ -20,9 +20,6 @@ from chalicelib.aws.table import OPEN, RECORD, Item, Table, delete, key, n, numb
 from chalicelib.errors import LostRaceError
 from chalicelib.incident.model import Incident, Report
 
-INCIDENTS = "INCIDENTS"
-A_PAGE = 50
-LISTED = 500  # keys looked at to find a page of the newest
 FOLDED_A_CLAIM = 90  # leaves room in the transaction that drops them
 SEEN_KEPT = timedelta(days=3)  # EventBridge retries for a day, Lambda for six hours
 
@@ -33,7 +30,7 @@ def report_writes(reports: Iterable[Report]) -> list[dict[str, Any]]:
     writes = [_report_put(report) for report in reports]
     for report in _firsts(reports):
         update = _due_update(report, report.at)
-        writes += [{"Update": {"Key": key(_incident(report.key), RECORD), **update}}, put(INCIDENTS, report.key)]
+        writes.append({"Update": {"Key": key(_incident(report.key), RECORD), **update}})
     return writes
 
 
@@ -57,7 +54,6 @@ class DynamoOutbox:
             self._table.transact([seen, _report_put(report)])
         for report in _firsts(reports):
             record = self._table.update(_incident(report.key), _due_update(report, wake_at)) or {}
-            self._table.put(INCIDENTS, report.key)
             if text_of(record, "asked_at") == stamp(wake_at):
                 woken.append(report.key)
         return tuple(woken)
@@ -118,12 +114,17 @@ class DynamoOutbox:
         if not self._stands(incident, released=True):
             raise LostRaceError(f"incident {incident.key} is another tick's now")
 
-    def incidents(self, prefix: str) -> tuple[Incident, ...]:
-        """Every incident whose key begins with this prefix, newest first, at most a page."""
-        rows, _ = self._table.query(INCIDENTS, prefix, limit=LISTED)
-        records = self._table.get_many([(_incident(str(text_of(row, "sk"))), RECORD) for row in rows])
+    def incident(self, key: str) -> Incident | None:
+        """One incident as it was last recorded, without its pending reports."""
+        record = self._table.get(_incident(key), RECORD)
+        return _incident_of(record) if record else None
+
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """Every incident that wants to be looked at again, with its pending reports, newest first."""
+        names = [name for name in self._table.open_names() if name.startswith("INCIDENT#")]
+        records = self._table.get_many([(name, RECORD) for name in names])
         newest = sorted((_incident_of(record) for record in records), key=lambda each: each.opened_at, reverse=True)
-        return tuple(replace(each, pending=self._pending(each.key)) for each in newest[:A_PAGE])
+        return tuple(replace(each, pending=self._pending(each.key)) for each in newest)
 
     def _pending(self, incident: str) -> tuple[Report, ...]:
         items, _ = self._table.query(_incident(incident), "REPORT#")

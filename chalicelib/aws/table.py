@@ -10,7 +10,6 @@
     INCIDENT#<key>               RECORD                           version, lease, doc; open + wake_at to be woken
     INCIDENT#<key>               REPORT#<at>#<id>                 a report not yet folded in
     INCIDENT#<key>               SEEN#<id>                        a report that was put (ttl)
-    INCIDENTS                    <key>                            a row for listing
 
 Index `open`: hash `open`, range `wake_at`; it needs no attribute but `version` beside the keys.
 Knows storage only. Must not know what a group or an incident does.
@@ -70,6 +69,18 @@ class Table:
                 asked = answer.get("UnprocessedKeys") or {}
         return found
 
+    def open_names(self) -> list[str]:
+        """The partition keys of all that wants a wake at any time; the index may be a moment behind."""
+        with translated():
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self.name,
+                IndexName=INDEX,
+                KeyConditionExpression="#open = :open",
+                ExpressionAttributeNames={"#open": "open"},
+                ExpressionAttributeValues={":open": s(OPEN)},
+            )
+            return [item["pk"]["S"] for page in pages for item in page["Items"]]
+
     def query(
         self, pk: str, prefix: str, *, newest_first: bool = False, limit: int | None = None
     ) -> tuple[list[Item], bool]:
@@ -99,11 +110,6 @@ class Table:
                     item: Item = answer["Attributes"]
                     return item
         raise ThrottledError(f"could not update {pk}: met other transactions on it {TRIES} times")
-
-    def put(self, pk: str, sk: str) -> None:
-        """Put an item that is its key alone."""
-        with translated():
-            self._client.put_item(TableName=self.name, Item=key(pk, sk))
 
     def transact(self, writes: Sequence[Mapping[str, Any]]) -> bool:
         """All of these writes or none; False when a condition does not hold."""

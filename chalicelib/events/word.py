@@ -73,15 +73,15 @@ def word_of(word: Word, payload: Any, fleet: Fleet, *, by: str, now: datetime) -
     )
 
 
-def group_asked(payload: Any, fleet: Fleet) -> str | None:
-    """The group that `status` asks for, None for all of them."""
+def group_asked(function: str, payload: Any, fleet: Fleet) -> str | None:
+    """The group that `status` or `incidents` asks for, None for all of them."""
     if payload in (None, "", {}):
         return None
     group = payload.get("group") if isinstance(payload, dict) and set(payload) == {"group"} else None
     if not isinstance(group, str) or group not in fleet.groups:
         example = json.dumps({"group": next(iter(fleet.groups))})
         raise BadRequestError(
-            f"status: the payload is {_shown(payload)}. Allowed: nothing, or a group out of: {', '.join(fleet.groups)}. "
+            f"{function}: the payload is {_shown(payload)}. Allowed: nothing, or a group out of: {', '.join(fleet.groups)}. "
             f"Example: {example}"
         )
     return group

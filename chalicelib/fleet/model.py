@@ -268,12 +268,25 @@ Tracker = Annotated[
 GradeName = Literal["P1", "P2", "P3", "P4"]
 
 
+KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of an incident; docs/runbooks has a page of each
+
+
 class Route(Section):
-    """Which trackers incidents of these grades go to; in `quiet` hours nothing new is told, only that it is over."""
+    """Which trackers incidents of these grades go to; in `quiet` hours they hear of no news, only that it is over."""
 
     grades: Annotated[tuple[GradeName, ...], Field(min_length=1)]
     to: Annotated[tuple[str, ...], Field(min_length=1)]
     quiet: tuple[Window, ...] = ()
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Whether quiet hours hold now."""
+        return any(window.covers(now) for window in self.quiet)
+
+    @model_validator(mode="after")
+    def _wakes_somebody(self) -> Self:
+        if self.quiet and "P1" in self.grades:
+            raise ValueError("P1 means look now: its route cannot have quiet hours")
+        return self
 
 
 class AlarmRule(Section):
@@ -283,7 +296,7 @@ class AlarmRule(Section):
     """
 
     match: str
-    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    kind: KindName
     grade: GradeName
 
     @field_validator("match")
@@ -294,6 +307,22 @@ class AlarmRule(Section):
         except re.error as error:
             raise ValueError(f"{value!r} is not a regular expression: {error}") from error
         return value
+
+
+class Inhibition(Section):
+    """A kind of trouble whose open incident explains others in the same group. As Alertmanager's inhibit_rules.
+
+    Source: https://prometheus.io/docs/alerting/latest/configuration/#inhibit_rule
+    """
+
+    by: KindName
+    kinds: Annotated[tuple[KindName, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _explains_others(self) -> Self:
+        if self.by in self.kinds:
+            raise ValueError(f"{self.by} cannot explain itself")
+        return self
 
 
 class Incidents(Section):
@@ -316,6 +345,7 @@ class Incidents(Section):
     flapping_within_seconds: Seconds = 3600  # ... within this are flapping,
     flapping_settle_seconds: Seconds = 3600  # which settles only after this
     alarms: tuple[AlarmRule, ...] = ()
+    inhibit: tuple[Inhibition, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
     runbooks_url: Url = "https://github.com/xai-blockchain/xai-ops/blob/main/docs/runbooks"
 
@@ -339,9 +369,18 @@ class Incidents(Section):
         """The trackers that a grade goes to, each once."""
         return tuple(dict.fromkeys(name for route in self.routes_of(grade) for name in route.to))
 
+    def quiet_trackers(self, grade: str, now: datetime) -> frozenset[str]:
+        """The trackers of a grade whose every route to them has quiet hours now."""
+        awake = {name for route in self.routes_of(grade) if not route.is_quiet(now) for name in route.to}
+        return frozenset(self.trackers_of(grade)) - awake
+
     def is_quiet(self, grade: str, now: datetime) -> bool:
-        """Whether every route of a grade has quiet hours now."""
-        return all(any(window.covers(now) for window in route.quiet) for route in self.routes_of(grade))
+        """Whether every tracker of a grade has quiet hours now."""
+        return self.quiet_trackers(grade, now) == frozenset(self.trackers_of(grade))
+
+    def inhibitors_of(self, kind: str) -> tuple[str, ...]:
+        """The kinds that explain this one while they are open in the same group."""
+        return tuple(dict.fromkeys(rule.by for rule in self.inhibit if kind in rule.kinds))
 
     def rule_of(self, alarm: str) -> tuple[AlarmRule, str] | None:
         """The rule of an alarm and the resource that it names, None when no rule matches."""

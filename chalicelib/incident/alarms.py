@@ -25,7 +25,7 @@ def report_of_alarm(alarm: AlarmChanged, fleet: Fleet) -> Report | None:
     about = f"{group}: {rule.kind}" if group else f"{member}: {rule.kind}"
     return Report(
         id=f"{alarm.arn}/{alarm.at:%Y%m%dT%H%M%S.%f}/{alarm.state}",
-        key=f"{fleet.environment}/{group or member}/{rule.kind}",
+        key=key_of(fleet, group or member, rule.kind),
         kind=rule.kind,
         grade=Grade(rule.grade),
         title=f"[{fleet.environment}] {about}",
@@ -38,6 +38,11 @@ def report_of_alarm(alarm: AlarmChanged, fleet: Fleet) -> Report | None:
         alarm=alarm.name,
         metric=_metric(alarm),
     )
+
+
+def key_of(fleet: Fleet, group: str, kind: str) -> str:
+    """The incident of one kind of trouble in one group."""
+    return f"{fleet.environment}/{group}/{kind}"
 
 
 def group_of(resource: str, alarm: str, fleet: Fleet) -> str | None:

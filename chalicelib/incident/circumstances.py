@@ -1,10 +1,11 @@
-"""What explains trouble for now: a maintenance window, or an open rollout of the same group. Pure."""
+"""What explains trouble for now: a maintenance window, an open rollout, or other trouble of the same group. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from chalicelib.fleet.model import Incidents, Maintenance
+from chalicelib.incident.model import Incident, Stage
 from chalicelib.incident.ports import Explanation
 
 STEP = timedelta(minutes=1)
@@ -28,3 +29,10 @@ def _end_of(window: Maintenance, now: datetime) -> datetime | None:
 def rollout_under_way(rollout: str, phase: str, incident: str) -> Explanation:
     """An open rollout that moves the group's services: what fires now is judged by it, and told with it."""
     return Explanation(text=f"rollout {rollout} is {phase}: it judges this", incident=incident)
+
+
+def inhibited_by(other: Incident | None) -> Explanation | None:
+    """Open trouble that explains this; closed by a person or over, it explains nothing."""
+    if other is None or not other.firing or other.stage in (Stage.CLOSED, Stage.RESOLVED, Stage.ENDED):
+        return None
+    return Explanation(text=f"{other.kind} explains this", incident=other.key)

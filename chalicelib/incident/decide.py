@@ -1,7 +1,7 @@
 """What a tick does with one incident: a pure function of (incident, what was seen, policy, now).
 
     GATHERING ── SUPPRESSED ── OPEN ── SETTLING ── RESOLVED ── (reopened: OPEN; else a new episode)
-                                 └──── CLOSED by a person ──── ENDED
+                                 └──── CLOSED by a person ──── ENDED (or opened again by one: OPEN)
 
 Gathering, updates and reminders mean what group_wait, group_interval and repeat_interval mean in Alertmanager. What
 suppresses trouble never suppresses its end. Must not read the clock or know any tracker.
@@ -44,12 +44,14 @@ class Decision:
 
 def decide(incident: Incident, seen: Seen, policy: Incidents, now: datetime) -> Decision:
     """Decide one tick of one incident whose reports are folded in."""
-    incident = _with_fallback(_people(incident, seen), policy, now)
+    was_taken_on = incident.acknowledged
+    incident = _with_fallback(_people(incident, seen, now), policy, now)
+    taken_on = incident.acknowledged and not was_taken_on
     match incident.stage:
         case Stage.GATHERING | Stage.SUPPRESSED:
             return _not_told_yet(incident, seen, policy, now)
         case Stage.OPEN | Stage.SETTLING:
-            return _told(incident, seen, policy, now)
+            return _told(incident, seen, policy, now, taken_on=taken_on)
         case Stage.RESOLVED:
             return _resolved(incident, seen, policy, now)
         case Stage.CLOSED:
@@ -58,11 +60,14 @@ def decide(incident: Incident, seen: Seen, policy: Incidents, now: datetime) -> 
             return Decision(incident=incident)
 
 
-def _people(incident: Incident, seen: Seen) -> Incident:
-    """Take in what people did in the trackers: a ticket that they closed although we had not."""
+def _people(incident: Incident, seen: Seen, now: datetime) -> Incident:
+    """Take in what people did in the trackers: whoever takes it on in one of them is known in all."""
     copies = tuple(replace(c, seen=seen.tickets.get(c.tracker, c.seen)) for c in incident.copies)
-    taken = any(c.seen is TicketState.ACKNOWLEDGED for c in copies)
-    return replace(incident, copies=copies, acknowledged=incident.acknowledged or taken)
+    by = next((c.tracker for c in copies if c.seen is TicketState.ACKNOWLEDGED), None)
+    if by is not None and not incident.acknowledged:
+        words = f"taken on in {by}"
+        incident = replace(incident, news=(*incident.news, words), timeline=(*incident.timeline, (now, words)))
+    return replace(incident, copies=copies, acknowledged=by is not None)
 
 
 def _not_told_yet(incident: Incident, seen: Seen, policy: Incidents, now: datetime) -> Decision:
@@ -104,7 +109,7 @@ def _open(incident: Incident, policy: Incidents, now: datetime) -> Decision:
     return _come_back(_written(incident, LetterKind.OPENED, opened(incident), now), policy, now, opens=True)
 
 
-def _told(incident: Incident, seen: Seen, policy: Incidents, now: datetime) -> Decision:
+def _told(incident: Incident, seen: Seen, policy: Incidents, now: datetime, *, taken_on: bool) -> Decision:
     incident = _routed(incident, policy)
     by = next((c.tracker for c in incident.copies if _closed_by_a_person(c)), None)
     if by is not None:
@@ -115,11 +120,15 @@ def _told(incident: Incident, seen: Seen, policy: Incidents, now: datetime) -> D
         return _settle(incident, policy, now)
     if incident.stage is Stage.SETTLING:
         incident = _enter(incident, Stage.OPEN, now)
-    return _come_back(_news_or_reminder(incident, seen, policy, now), policy, now)
+    return _come_back(_news_or_reminder(incident, seen, policy, now, taken_on=taken_on), policy, now)
 
 
 def _closed_by_a_person(copy: Copy) -> bool:
     return copy.seen is TicketState.CLOSED and copy.shown is not TicketState.CLOSED
+
+
+def _opened_by_a_person(copy: Copy) -> bool:
+    return copy.shown is TicketState.CLOSED and copy.seen is not TicketState.CLOSED
 
 
 def _settle(incident: Incident, policy: Incidents, now: datetime) -> Decision:
@@ -141,15 +150,21 @@ def _resolved(incident: Incident, seen: Seen, policy: Incidents, now: datetime) 
         return Decision(incident=replace(incident, news=()))
     if not incident.direct and seen.explanation is not None:
         return Decision(incident=incident, wake_at=_next_look(seen.explanation, now))
+    if not incident.direct and policy.is_quiet(incident.grade.value, now):
+        return Decision(incident=incident, wake_at=_after(now, QUIET_LOOK_SECONDS))
     again = _routed(_enter(replace(incident, acknowledged=False), Stage.OPEN, now), policy)
-    return _come_back(_written(again, LetterKind.REOPENED, reopened(again), now), policy, now)
+    return _come_back(_written(again, LetterKind.REOPENED, reopened(again), now), policy, now, opens=True)
 
 
 def _closed(incident: Incident, policy: Incidents, now: datetime) -> Decision:
-    """Nothing more is told. Over, once the trouble has been over for the settling time."""
+    """Nothing more is told, unless a person opens a ticket again. Over, once the trouble has been for the settling time."""
     incident = replace(incident, news=())
+    by = next((c.tracker for c in incident.copies if c.ticket and _opened_by_a_person(c)), None)
+    if by is not None:
+        again = _enter(replace(incident, why="", news=(f"a person opened the ticket in {by} again",)), Stage.OPEN, now)
+        return _come_back(_written(again, LetterKind.REOPENED, reopened(again), now), policy, now)
     if incident.firing or incident.letters:
-        return Decision(incident=incident)
+        return Decision(incident=incident, wake_at=_after(now, policy.read_back_seconds))
     over = max((member.since for member in incident.members), default=now)
     ready = over + timedelta(seconds=policy.settle_seconds)
     return (
@@ -159,13 +174,17 @@ def _closed(incident: Incident, policy: Incidents, now: datetime) -> Decision:
     )
 
 
-def _news_or_reminder(incident: Incident, seen: Seen, policy: Incidents, now: datetime) -> Incident:
+def _news_or_reminder(incident: Incident, seen: Seen, policy: Incidents, now: datetime, *, taken_on: bool) -> Incident:
+    """A worse grade waits for nothing, and that somebody took it on is told before a second person starts."""
     since = (now - (incident.told_at or now)).total_seconds()
     worse = any(copy.grade is not None and incident.grade < copy.grade for copy in incident.copies)
-    explained = seen.explanation is not None and not incident.direct
-    if incident.news and (incident.direct or worse or since >= policy.update_seconds) and not explained:
+    at_once = incident.direct or worse or taken_on
+    explained = seen.explanation is not None or policy.is_quiet(incident.grade.value, now)
+    if explained and not at_once:
+        return incident
+    if incident.news and (at_once or since >= policy.update_seconds):
         return _written(incident, LetterKind.UPDATED, updated(incident), now)
-    if since >= policy.repeat_seconds and not incident.acknowledged and not explained:
+    if since >= policy.repeat_seconds and not incident.acknowledged:
         return _written(incident, LetterKind.REMINDER, reminder(incident, now), now)
     return incident
 
@@ -174,9 +193,9 @@ def _come_back(incident: Incident, policy: Incidents, now: datetime, *, opens: b
     """An open incident is looked at again for its news, its reminder, and what people did to its tickets."""
     told, soon = incident.told_at or now, _after(now, LOOK_AGAIN_SECONDS)
     times = [_after(now, policy.read_back_seconds)]
-    if incident.news:
+    if incident.news and not policy.is_quiet(incident.grade.value, now):
         times.append(max(soon, told + timedelta(seconds=policy.update_seconds)))
-    if not incident.acknowledged:
+    if not incident.acknowledged and not policy.is_quiet(incident.grade.value, now):
         times.append(max(soon, told + timedelta(seconds=policy.repeat_seconds)))
     times += [member.until for member in incident.firing if member.until is not None and member.until > now]
     return Decision(incident=incident, wake_at=min(times), opens=opens)

@@ -50,11 +50,12 @@ def _clocked(incident: Incident, at: datetime) -> Incident:
 
 def _fold_one(incident: Incident, report: Report, policy: Incidents) -> Incident:
     if report.says is Says.NOTE:
-        return replace(incident, notes=(*incident.notes, report.title)[-MOST_NOTES:])
+        noted = replace(incident, notes=(*incident.notes, report.title)[-MOST_NOTES:])
+        return _noted(noted, report, report.title, told=incident.stage in (Stage.OPEN, Stage.SETTLING))
     name = report.member or report.key
     known = next((member for member in incident.members if member.name == name), None)
     changes = known is None or (report.at >= known.since and report.says is not known.says)
-    if report.says is Says.FIRING and _is_over(incident, report, policy, changes=changes):
+    if report.says is Says.FIRING and _is_over(incident, report, known, policy, changes=changes):
         incident = new_episode(incident, report)
         known = next((member for member in incident.members if member.name == name), None)
     if report.says is Says.FIRING:
@@ -72,10 +73,10 @@ def _fold_one(incident: Incident, report: Report, policy: Incidents) -> Incident
     return _repeated(incident, known, report)
 
 
-def _is_over(incident: Incident, report: Report, policy: Incidents, *, changes: bool) -> bool:
+def _is_over(incident: Incident, report: Report, known: Member | None, policy: Incidents, *, changes: bool) -> bool:
     """Whether trouble that fires now is a trouble of its own: a new episode, with tickets of its own."""
-    if incident.stage is Stage.CLOSED:  # a person's word holds for what that person saw
-        return report.grade < incident.grade or (changes and not incident.firing)
+    if incident.stage is Stage.CLOSED:
+        return report.grade < incident.grade or _is_unseen(incident, report, known, policy)
     if not changes:
         return False
     if incident.stage is Stage.ENDED:
@@ -84,6 +85,14 @@ def _is_over(incident: Incident, report: Report, policy: Incidents, *, changes: 
     if incident.letters:  # a tracker does not know yet that it was over: one ticket, not one that is left open for ever
         return False
     return incident.stage is Stage.RESOLVED and report.at > resolved + timedelta(seconds=policy.reopen_seconds)
+
+
+def _is_unseen(incident: Incident, report: Report, known: Member | None, policy: Incidents) -> bool:
+    """Whether who closed the ticket did not mean this: a member of its own, or one that had been well for a while."""
+    if known is None:
+        return not incident.more_members
+    settled = known.since + timedelta(seconds=policy.settle_seconds)
+    return known.says is Says.RESOLVED and report.at >= settled
 
 
 def new_episode(incident: Incident, report: Report) -> Incident:
@@ -122,7 +131,7 @@ def _with_newcomer(incident: Incident, report: Report, name: str) -> Incident:
     incident = replace(incident, members=(*incident.members, member))
     if report.says is not Says.FIRING:
         return incident  # kept, so that an older word that comes later is known to be older
-    return _noted(_taken_over(incident, report), report, report.title)
+    return _noted(_taken_over(incident, report), report, _words(report, name))
 
 
 def _changed(incident: Incident, known: Member, report: Report, policy: Incidents) -> Incident:
@@ -138,7 +147,7 @@ def _changed(incident: Incident, known: Member, report: Report, policy: Incident
     )
     incident = _with(incident, member)
     words = {
-        Says.FIRING: f"in trouble again: {report.title}",
+        Says.FIRING: report.title if report.direct else f"{known.name} is in trouble again",
         Says.RESOLVED: f"{known.name} is out of trouble: {report.title}",
         Says.UNKNOWN: f"{known.name} is not measured any more: {report.title}",
     }[report.says]
@@ -166,7 +175,7 @@ def _repeated(incident: Incident, known: Member, report: Report) -> Incident:
     incident = _with(incident, member)
     if not firing or not (worse or other):
         return incident
-    return _noted(_taken_over(incident, report), report, report.title)
+    return _noted(_taken_over(incident, report), report, _words(report, known.name))
 
 
 def flaps(member: Member, now: datetime, policy: Incidents) -> bool:
@@ -191,6 +200,11 @@ def _taken_over(incident: Incident, report: Report) -> Incident:
         body=report.body or incident.body,
         direct=incident.direct or report.direct,
     )
+
+
+def _words(report: Report, name: str) -> str:
+    """What is new by a report: our own says itself what we did."""
+    return report.title if report.direct else f"{report.grade} {name} is in trouble"
 
 
 def _noted(incident: Incident, report: Report, words: str, *, told: bool = True) -> Incident:

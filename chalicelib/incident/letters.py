@@ -59,6 +59,8 @@ def title_of(incident: Incident) -> str:
     """The ticket's title: plain text in every tracker, one line. It names the members that are in trouble."""
     names = [member.name for member in incident.firing or incident.members]
     title = incident.title
+    if len(names) == 1 and not incident.direct and names[0] not in title:
+        title = f"{title} ({names[0]})"
     if len(names) > 1:
         more = f" and {len(names) - 3 + incident.more_members} more" if len(names) > 3 else ""
         title = f"{title} ({len(names) + incident.more_members} in all: {', '.join(names[:3])}{more})"

@@ -25,6 +25,8 @@ class Page:
 class Tracker(Protocol):
     """A place where people keep their tickets. Every method raises TicketUnavailableError when it did not come through.
 
+    For a ticket that is not there any more that is a TicketGoneError.
+
     Nothing is retried inside: the outbox tries again later, and looks with `find` before it creates again.
     """
 
@@ -44,8 +46,8 @@ class Tracker(Protocol):
         """Set title, labels, grade and state; never the body: what was there stays."""
         ...
 
-    def read(self, ticket: str) -> Ticket:
-        """The ticket as people left it; OPEN where a tracker cannot say."""
+    def read(self, ticket: str) -> Ticket | None:
+        """The ticket as people left it; None where a tracker cannot say."""
         ...
 
 
@@ -77,14 +79,18 @@ class Outbox(Protocol):
         """
         ...
 
-    def incidents(self, prefix: str) -> tuple[Incident, ...]:
-        """Every incident whose key begins with this prefix, newest first, at most a page."""
+    def incident(self, key: str) -> Incident | None:
+        """One incident as it was last recorded, without its pending reports."""
+        ...
+
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """Every incident that wants to be looked at again, with its pending reports, newest first."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What explains trouble for now: a maintenance window or an open rollout."""
+    """What explains trouble for now: a maintenance window, an open rollout, or another incident."""
 
     text: str
     until: datetime | None = None  # None: nobody knows; looked at again
@@ -94,8 +100,8 @@ class Explanation:
 class Circumstances(Protocol):
     """What is going on that may explain trouble."""
 
-    def explain(self, group: str | None, now: datetime) -> Explanation | None:
-        """Why trouble of this group (None: of none) is no news now, or None."""
+    def explain(self, incident: Incident, now: datetime) -> Explanation | None:
+        """Why this trouble is no news now, or None."""
         ...
 
 

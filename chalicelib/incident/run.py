@@ -7,12 +7,12 @@ Knows the order in which a ticket comes to be. Must not know any tracker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chalicelib import observe
-from chalicelib.errors import LostRaceError, OpsError, TicketUnavailableError
+from chalicelib.errors import LostRaceError, OpsError, TicketGoneError, TicketUnavailableError
 from chalicelib.fleet.model import Incidents
 from chalicelib.incident.decide import Decision, Seen, decide
 from chalicelib.incident.fold import expired, fold
@@ -23,13 +23,16 @@ from chalicelib.incident.ports import Alarms, Circumstances, Evidence, Outbox, T
 FIRST_RETRY_SECONDS = 15.0
 LONGEST_RETRY_SECONDS = 900.0
 MOST_PER_CALL = 10  # a delivery takes a few HTTP calls, and a tick must end
-ALARMS_READ = frozenset({Stage.GATHERING, Stage.SUPPRESSED, Stage.OPEN, Stage.SETTLING})
-READ_BACK = frozenset({Stage.OPEN, Stage.SETTLING})
+ALARMS_READ = frozenset({Stage.GATHERING, Stage.SUPPRESSED, Stage.OPEN, Stage.SETTLING, Stage.CLOSED})
+READ_BACK = frozenset({Stage.OPEN, Stage.SETTLING, Stage.CLOSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What a tick of incidents works with. `down`: trackers that failed in this call and are not asked again in it."""
+    """What a tick of incidents works with. `down`: trackers that failed in this call and are not asked again in it.
+
+    `may_go_on` says whether enough of the call's time is left to ask one more tracker.
+    """
 
     outbox: Outbox
     trackers: Mapping[str, Tracker]
@@ -39,12 +42,15 @@ class Desk:
     evidence: Evidence
     lease_seconds: int
     down: set[str] = field(default_factory=set)
+    may_go_on: Callable[[], bool] = lambda: True
 
 
 def advance_incidents(desk: Desk, *, now: datetime, most: int = MOST_PER_CALL) -> int:
     """Run a tick of each of at most `most` due incidents; returns of how many. Never raises for a tracker's failure."""
     ran = 0
     for key in desk.outbox.due_incidents(now)[:most]:
+        if not desk.may_go_on():  # they stay due
+            break
         ran += advance_incident(key, desk, now=now)
     return ran
 
@@ -57,7 +63,8 @@ def advance_incident(key: str, desk: Desk, *, now: datetime) -> bool:
     reports = claimed.pending
     incident = fold(replace(claimed, pending=()), reports, desk.policy)
     incident = expired(fold(incident, _read_alarms(incident, desk, now), desk.policy), now, desk.policy)
-    decision = decide(incident, _look(incident, desk, now), desk.policy, now)
+    incident, seen = _look(incident, desk, now)
+    decision = decide(incident, seen, desk.policy, now)
     if decision.opens:
         decision = replace(decision, incident=_with_evidence(decision.incident, desk, now))
     try:
@@ -78,25 +85,36 @@ def retry_seconds(attempts: int) -> float:
     return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << doublings))
 
 
-def _look(incident: Incident, desk: Desk, now: datetime) -> Seen:
-    """Read the tickets as people left them, and what explains the trouble; what cannot be read says nothing."""
+def _look(incident: Incident, desk: Desk, now: datetime) -> tuple[Incident, Seen]:
+    """Read the tickets as people left them, and what explains the trouble.
+
+    A tracker that cannot be read fails as one that cannot be told: it is waited for, counted, and spoken for in the end.
+    """
     tickets: dict[str, TicketState] = {}
+    copies = incident.copies
     if incident.stage in READ_BACK:
-        for copy in incident.copies:
-            if (
-                copy.ticket is None
-                or _waits(copy, now)
-                or copy.tracker in desk.down
-                or copy.tracker not in desk.trackers
-            ):
-                continue
-            try:
-                tickets[copy.tracker] = desk.trackers[copy.tracker].read(copy.ticket).state
-            except TicketUnavailableError as error:
-                desk.down.add(copy.tracker)
-                observe.log("ticket_not_read", incident=incident.key, tracker=copy.tracker, error=str(error))
-    explanation = None if incident.direct else desk.circumstances.explain(incident.group, now)
-    return Seen(tickets=tickets, explanation=explanation)
+        copies = tuple(_read_back(copy, incident, tickets, desk, now) for copy in copies)
+    explanation = None if incident.direct else desk.circumstances.explain(incident, now)
+    return replace(incident, copies=copies), Seen(tickets=tickets, explanation=explanation)
+
+
+def _read_back(copy: Copy, incident: Incident, tickets: dict[str, TicketState], desk: Desk, now: datetime) -> Copy:
+    """Put a ticket's state into `tickets`; returns the copy, with what goes wrong there."""
+    tracker = desk.trackers.get(copy.tracker)
+    if copy.ticket is None or tracker is None or _waits(copy, now):
+        return copy
+    if copy.tracker in desk.down:
+        return _held_back(copy, now)
+    try:
+        ticket = tracker.read(copy.ticket)
+    except TicketGoneError as error:
+        return _without_ticket(copy, incident, error, now)
+    except TicketUnavailableError as error:
+        desk.down.add(copy.tracker)
+        return _postponed(copy, incident, error, now)
+    if ticket is not None:
+        tickets[copy.tracker] = ticket.state
+    return copy
 
 
 def _read_alarms(incident: Incident, desk: Desk, now: datetime) -> tuple[Report, ...]:
@@ -109,19 +127,37 @@ def _read_alarms(incident: Incident, desk: Desk, now: datetime) -> tuple[Report,
     except OpsError as error:
         observe.log("alarms_not_read", incident=incident.key, error=str(error))
         return ()
-    says = {"OK": Says.RESOLVED, "ALARM": Says.FIRING}
+    found = ((name, _word_of(states.get(name)), member) for name, member in sorted(asked.items()))
     return tuple(
         Report(
-            id=f"{name}/read/{now.isoformat()}", key=incident.key, kind=incident.kind, grade=asked[name].grade, at=now,
-            title=asked[name].title if state == "ALARM" else f"{name} is OK", says=says[state], member=asked[name].name, alarm=name,
+            id=f"{name}/read/{now.isoformat()}", key=incident.key, kind=incident.kind, grade=member.grade, at=now,
+            title=member.title if says is Says.FIRING else words, says=says, member=member.name, alarm=name,
         )
-        for name, state in sorted(states.items())
-        if name in asked and state in says and says[state] is not asked[name].says
+        for name, (says, words), member in found
+        if says is not None and says is not member.says
     )  # fmt: skip
 
 
+def _word_of(state: str | None) -> tuple[Says | None, str]:
+    """What an alarm's state says; one that was deleted, with its node perhaps, will never say that it is over."""
+    match state:
+        case None:
+            return Says.RESOLVED, "its alarm is gone"
+        case "OK":
+            return Says.RESOLVED, "its alarm is OK"
+        case "ALARM":
+            return Says.FIRING, ""
+        case _:
+            return None, ""
+
+
 def _with_evidence(incident: Incident, desk: Desk, now: datetime) -> Incident:
-    return replace(incident, evidence=desk.evidence.gather(incident, now))
+    """With what was gathered now; a ticket that is there already gets it with the letter that it is reopened."""
+    evidence = desk.evidence.gather(incident, now)
+    *earlier, newest = incident.letters
+    if newest.kind is LetterKind.REOPENED:
+        newest = replace(newest, body=(*newest.body, *evidence))
+    return replace(incident, evidence=evidence, letters=(*earlier, newest))
 
 
 def _attach(decision: Decision, desk: Desk, now: datetime) -> None:
@@ -154,18 +190,41 @@ def _tell_copy(copy: Copy, incident: Incident, desk: Desk, now: datetime) -> Cop
         return copy
     tracker = desk.trackers.get(copy.tracker)
     if tracker is None:  # the fleet file does not name it any more
-        return replace(copy, told=incident.number)
+        return replace(copy, told=incident.number, shown=_state_of(incident), failing_since=None)
+    if copy.tracker in desk.policy.quiet_trackers(incident.grade.value, now) and _keeps_quiet(copy, incident):
+        over = _state_of(incident) is TicketState.CLOSED  # it heard of nothing, and need not
+        return replace(copy, told=incident.number, shown=TicketState.CLOSED) if over else copy
     if copy.tracker in desk.down:
-        return replace(copy, next_try=now + timedelta(seconds=retry_seconds(copy.attempts)))
+        return _held_back(copy, now)
+    if not desk.may_go_on():
+        return replace(copy, next_try=now)
     known = [copy]
     try:
         _bring_up_to_date(known, incident, tracker, desk.policy)
+    except TicketGoneError as error:
+        return _without_ticket(known[-1], incident, error, now)
     except TicketUnavailableError as error:
         desk.down.add(copy.tracker)
         return _postponed(known[-1], incident, error, now)
     told = replace(known[-1], attempts=0, failing_since=None, next_try=None, trouble="")
     observe.log("ticket_told", incident=incident.key, tracker=told.tracker, ticket=told.ticket, url=told.url)
     return told
+
+
+def _keeps_quiet(copy: Copy, incident: Incident) -> bool:
+    """In quiet hours a tracker hears of what we did, of the end of what it knows, and of nothing else."""
+    unheard = copy.ticket is None and copy.failing_since is None
+    return not incident.direct and (_state_of(incident) is not TicketState.CLOSED or unheard)
+
+
+def _without_ticket(copy: Copy, incident: Incident, error: TicketGoneError, now: datetime) -> Copy:
+    """Somebody deleted the ticket: while the trouble lasts another is opened, and when it is over nobody needs one."""
+    if copy.ticket is None:  # not a ticket is gone, but the place where they are made
+        return _postponed(copy, incident, error, now)
+    observe.alert("ticket_gone", incident=incident.key, tracker=copy.tracker, ticket=copy.ticket, error=str(error))
+    over = _state_of(incident) is TicketState.CLOSED
+    told, shown = (incident.number, TicketState.CLOSED) if over else (0, TicketState.OPEN)
+    return Copy(tracker=copy.tracker, told=told, shown=shown, seen=shown, next_try=None if over else now)
 
 
 def _bring_up_to_date(known: list[Copy], incident: Incident, tracker: Tracker, policy: Incidents) -> None:
@@ -206,12 +265,17 @@ def _state_of(incident: Incident) -> TicketState:
 def _is_told(copy: Copy, incident: Incident) -> bool:
     if incident.number == 0:
         return True
-    shown = copy.shown is _state_of(incident) and copy.ticket is not None
-    return copy.told >= incident.number and shown and copy.failing_since is None
+    return copy.told >= incident.number and copy.shown is _state_of(incident) and copy.failing_since is None
 
 
 def _waits(copy: Copy, now: datetime) -> bool:
     return copy.next_try is not None and now < copy.next_try
+
+
+def _held_back(copy: Copy, now: datetime) -> Copy:
+    """Its tracker failed another incident in this call; whether it fails this one as well is seen later."""
+    patience = timedelta(seconds=retry_seconds(copy.attempts))
+    return replace(copy, attempts=copy.attempts + 1, failing_since=copy.failing_since or now, next_try=now + patience)
 
 
 def _postponed(copy: Copy, incident: Incident, error: TicketUnavailableError, now: datetime) -> Copy:

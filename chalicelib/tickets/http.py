@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.errors import OpsError, TicketUnavailableError
+from chalicelib.errors import OpsError, TicketGoneError, TicketUnavailableError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -23,6 +23,7 @@ LONGEST_RETRY_AFTER = 3600.0
 RATE_LIMIT_SECONDS = 60.0  # where a tracker says no time
 MOST_SAID = 160
 MOST_HARMLESS = 8  # shorter words of a header are no secret
+GONE = frozenset({404, 410})
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -44,7 +45,7 @@ class Caller:
         self.api_url = self.api_url.rstrip("/")
 
     def call(self, method: str, path: str, payload: object = None) -> Any:
-        """The JSON that a call answers, None for an empty body. Raises TicketUnavailableError."""
+        """The JSON that a call answers, None for an empty body. Raises TicketUnavailableError, TicketGoneError for 404."""
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - only when there is something to tell
 
         what, secret = f"{method} {path.partition('?')[0]}", self._secret()
@@ -83,9 +84,17 @@ class Caller:
             wait = after or RATE_LIMIT_SECONDS
             text = f"{what} answered {status}: rate limit, to be tried again in {wait:.0f} s"
             return TicketUnavailableError(text, retry_after=wait)
-        other = f"{self.name} is in trouble" if status >= 500 else f"not what {self.name} documents"
-        text = f"{what} answered {status}: {self.advice.get(status, other)}{f' ({said})' if said else ''}"
-        return TicketUnavailableError(text, retry_after=after)
+        text = f"{what} answered {status}: {self._advice_on(status)}{f' ({said})' if said else ''}"
+        kind = TicketGoneError if status in GONE else TicketUnavailableError
+        return kind(text, retry_after=after)
+
+    def _advice_on(self, status: int) -> str:
+        other = f"not what {self.name} documents"
+        if status >= 500:
+            other = f"{self.name} is in trouble"
+        elif 300 <= status < 400:
+            other = "a redirect, which is not followed with a token: is the tracker's api_url right?"
+        return self.advice.get(status, other)
 
     def _words(self, data: bytes) -> str:
         try:

@@ -125,10 +125,10 @@ class PagerDuty:
             case TicketState.OPEN:
                 self._send("trigger", ticket, page)
 
-    def read(self, ticket: str) -> Ticket:
-        """The incident as people left it; OPEN where no REST token is given. Raises TicketUnavailableError."""
+    def read(self, ticket: str) -> Ticket | None:
+        """The incident as people left it; None where no REST token is given. Raises TicketUnavailableError."""
         newest = self._newest(ticket) if self._rest else None
-        return _ticket(ticket, newest) if newest else Ticket(id=ticket, url="")
+        return _ticket(ticket, newest) if newest else None
 
     def _retitle(self, ticket: str, page: Page) -> None:
         """Give an open incident of ours its title; one that PagerDuty grouped other alerts into is not ours alone."""

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-from chalicelib.errors import TicketUnavailableError
+from chalicelib.errors import TicketGoneError, TicketUnavailableError
 from chalicelib.incident.document import Document
 from chalicelib.incident.model import Ticket, TicketState
 from chalicelib.incident.ports import Page
@@ -31,6 +31,7 @@ COMMENT_EVENT = "xai_ops_comment"
 HOW_TO = {"type": "mrkdwn", "text": f"React with :{EYES}: to take it on, with :{CHECK}: to close it."}
 STRIPPED = "give the app the scope metadata.message:read"
 RENEW = "renew the secret named by the tracker's token_secret"
+GONE = frozenset({"message_not_found", "thread_not_found"})
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
         "account_inactive": f"the app's account was deactivated: {RENEW}",
@@ -168,7 +169,7 @@ class SlackThread:
             if message.get("ts") == ticket and message.get("subtype") != "tombstone":
                 return message
             break
-        raise TicketUnavailableError(f"Slack does not show message {ticket}: {ADVICE['message_not_found']}")
+        raise TicketGoneError(f"Slack does not show message {ticket}: {ADVICE['message_not_found']}")
 
     def _who(self) -> _Me:
         if self._me is None:
@@ -298,4 +299,5 @@ def _refused(method: str, answer: Mapping[str, Any]) -> TicketUnavailableError:
         return TicketUnavailableError(text, retry_after=RATE_LIMIT_SECONDS)
     other = "Slack is in trouble" if error in TROUBLES else "not what we know of Slack"
     needed = f" (needed: {str(answer['needed'])[:80]})" if isinstance(answer.get("needed"), str) else ""
-    return TicketUnavailableError(f"{method} of Slack answered 200 {error}: {ADVICE.get(error, other)}{needed}")
+    kind = TicketGoneError if error in GONE else TicketUnavailableError
+    return kind(f"{method} of Slack answered 200 {error}: {ADVICE.get(error, other)}{needed}")

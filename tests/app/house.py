@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ class FakeHouse(House):
         return self.stage.ecr
 
     @cached_property
+    def alarms(self) -> Any:
+        """The stage's."""
+        return self.stage.alarms
+
+    @cached_property
     def eyes(self) -> Any:
         """The stage's."""
         return self.stage.room.eyes
@@ -76,10 +81,9 @@ class FakeHouse(House):
         """The stage's."""
         return self.stage.room.hands
 
-    @property
-    def desk(self) -> Any:
+    def desk(self, may_go_on: Any) -> Any:
         """The stage's."""
-        return self.stage.desk
+        return replace(self.stage.desk, may_go_on=may_go_on)
 
 
 def recorded(name: str, **detail: Any) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def test_alarm_becomes_a_ticket_when_its_wake_message_comes(stage: Stage) -> Non
     wake = {"incident": "staging/nodes/memory_high"}
     assert call(doorway.rollout_tick, sqs(json.dumps(wake))) == {"batchItemFailures": []}
     (ticket,) = stage.tracker.tickets
-    assert ticket.title == "P3 [staging] nodes: memory_high"
+    assert ticket.title == "P3 [staging] nodes: memory_high (xai-staging-node-1)"
     assert "xai-staging-node-1" in repr(ticket.body)
 
 
@@ -209,6 +209,35 @@ def test_transient_error_is_raised_so_that_lambda_tries_again(stage: Stage, erro
     stage.now += timedelta(seconds=60)
     call(doorway.tick_schedule, SCHEDULE)
     assert len(stage.ledger.all_rollouts) == 1
+
+
+def test_alarm_whose_event_was_lost_is_found_by_the_sweep_and_noted_once(stage: Stage) -> None:
+    """EventBridge delivers at least once, and CloudWatch's own word on its alarms is the truth."""
+    stage.alarms.all["xai-staging-node-1-memory-high"] = "ALARM"
+    stage.alarms.all["of-somebody-else"] = "ALARM"
+    for _ in range(3):
+        assert call(doorway.event_sweep, SCHEDULE)["alarms"] == {"firing": 2, "noted": 1}
+        stage.pass_time(300)
+        call(doorway.tick_schedule, SCHEDULE)
+    (ticket,) = stage.tracker.tickets
+    assert "memory_high" in ticket.title
+    assert stage.ledger.all_incidents["staging/nodes/memory_high"].incident.count == 1
+
+
+def test_open_incidents_are_shown_with_what_fails(stage: Stage) -> None:
+    """At night, when the tracker is what is down."""
+    stage.tracker.down = True
+    stage.alarms.all["xai-staging-node-1-memory-high"] = "ALARM"
+    call(doorway.event_sweep, SCHEDULE)
+    stage.pass_time(60)
+    call(doorway.tick_schedule, SCHEDULE)
+    (shown,) = call(doorway.incidents, {"group": "nodes"})["incidents"]
+    assert (shown["stage"], shown["in_trouble"]) == ("open", ["xai-staging-node-1"])
+    told = {ticket["tracker"]: (ticket["letters_to_tell"], ticket["trouble"]) for ticket in shown["tickets"]}
+    assert told["github"] == (1, "could not reach the tracker")
+    assert told["slack"] == (0, "")
+    assert call(doorway.incidents, {"group": "explorers"})["incidents"] == []
+    assert "incidents: the payload is" in call(doorway.incidents, {"group": "nobody"})["error"]
 
 
 def test_tick_that_goes_on_failing_is_an_incident_and_over_when_one_comes_through(stage: Stage) -> None:
@@ -311,9 +340,9 @@ def test_sweep_finds_a_push_whose_event_was_lost(stage: Stage) -> None:
     stage.now += timedelta(minutes=5)
     stage.ecr.now = stage.now
     stage.ecr.push(REPOSITORY, NEWER, "2.2.0")
-    assert call(doorway.image_sweep, SCHEDULE)["nodes"]["nodes"]["ran"] is True
+    assert call(doorway.event_sweep, SCHEDULE)["pushes"]["nodes"]["nodes"]["ran"] is True
     assert {r.digest for r in stage.ledger.all_rollouts.values()} == {NEWER}
-    call(doorway.image_sweep, SCHEDULE)
+    call(doorway.event_sweep, SCHEDULE)
     assert len(stage.ledger.all_rollouts) == 1
 
 

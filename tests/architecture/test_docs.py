@@ -13,9 +13,9 @@ from chalicelib.fleet.load import load
 from chalicelib.fleet.model import Incidents, Limits
 from chalicelib.health import judge
 from chalicelib.health.model import Standing
+from chalicelib.incident.ourselves import KIND as TICK_FAILED
 from chalicelib.rollout.model import Phase, Word
 from chalicelib.rollout.preflight import FORCEABLE
-from chalicelib.incident.ourselves import KIND as TICK_FAILED
 from chalicelib.rollout.render import KINDS
 from sandbox.scenarios import SCENARIOS
 

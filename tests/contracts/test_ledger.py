@@ -179,7 +179,7 @@ def test_second_writer_of_one_claim_loses_and_nothing_of_it_is_written(ledger: E
     assert ledger.rollout("r-2") is None
     assert ledger.rollouts("nodes") == (a_rollout(),)
     assert ledger.journal("r-2") == ()
-    assert ledger.incidents("") == ()
+    assert ledger.open_incidents() == ()
     assert len(claimed(ledger).requests) == 1
 
 

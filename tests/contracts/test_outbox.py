@@ -126,7 +126,8 @@ def test_more_reports_than_a_claim_takes_leave_the_incident_due(outbox: Either) 
 def test_incident_that_does_not_exist_cannot_be_claimed(outbox: Either) -> None:
     """Nothing is made by asking."""
     assert outbox.claim_incident(KEY, now=NOW, lease_seconds=60) is None
-    assert outbox.incidents("") == ()
+    assert outbox.open_incidents() == ()
+    assert outbox.incident(KEY) is None
 
 
 def test_eight_ticks_claim_at_once_and_one_wins(outbox: Either) -> None:
@@ -146,7 +147,9 @@ def test_saved_incident_is_known_and_due_when_it_asked_to_be(outbox: Either) -> 
     assert outbox.due_incidents(later) == (KEY,)
     saved(outbox, taken(outbox, now=later))
     assert outbox.due_incidents(NOW + timedelta(days=1)) == ()
-    (known,) = outbox.incidents("rollout/")
+    assert outbox.open_incidents() == ()
+    known = outbox.incident(KEY)
+    assert known is not None
     assert (known.count, known.stage, known.pending) == (1, Stage.OPEN, ())
 
 
@@ -158,7 +161,8 @@ def test_second_save_of_one_claim_counts(outbox: Either) -> None:
     outbox.save_incident(intent, folded=incident.pending, wake_at=NOW, keep=True)
     assert outbox.claim_incident(KEY, now=NOW, lease_seconds=60) is None
     outbox.save_incident(replace(intent, why="told"), wake_at=None)
-    (known,) = outbox.incidents(KEY)
+    known = outbox.incident(KEY)
+    assert known is not None
     assert (known.why, known.pending) == ("told", ())
     assert outbox.due_incidents(NOW + timedelta(days=1)) == ()
 
@@ -193,13 +197,10 @@ def test_incident_of_a_tick_that_died_is_due_when_its_lease_is_over(outbox: Eith
     assert outbox.due_incidents(NOW + timedelta(seconds=60)) == (KEY,)
 
 
-def test_incidents_are_listed_by_prefix_newest_first(outbox: Either) -> None:
-    """A status page asks for a group's."""
-    noted(
-        outbox,
-        a_report("rep-1", key="rollout/b"),
-        a_report("rep-2", key="rollout/a", seconds=5),
-        a_report("rep-3", key="sweep/c", seconds=9),
-    )
-    assert [incident.key for incident in outbox.incidents("rollout/")] == ["rollout/a", "rollout/b"]
-    assert len(outbox.incidents("")) == 3
+def test_open_incidents_are_listed_newest_first_with_what_waits(outbox: Either) -> None:
+    """What on-call people ask for: whether due, or to be looked at tomorrow; what is over is not among them."""
+    noted(outbox, a_report("rep-1", key="a"), a_report("rep-2", key="b", seconds=5), a_report("rep-3", seconds=-9))
+    saved(outbox, taken(outbox), wake_at=NOW + timedelta(days=1))
+    assert [(each.key, len(each.pending)) for each in outbox.open_incidents()] == [("b", 1), ("a", 1), (KEY, 0)]
+    saved(outbox, taken(outbox, now=NOW + timedelta(days=1)))
+    assert [each.key for each in outbox.open_incidents()] == ["b", "a"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from chalicelib.errors import TicketUnavailableError
+from chalicelib.errors import TicketGoneError, TicketUnavailableError
 from chalicelib.incident.document import Document, paragraph
 from chalicelib.incident.model import Grade, TicketState
 from chalicelib.incident.ports import Page, Tracker
@@ -347,10 +347,10 @@ def test_text_from_outside_is_shown_and_not_obeyed(vendor: Tried) -> None:
 
 @pytest.mark.parametrize("tried", ["fake", *(name for name, each in VENDORS.items() if each.can.miss)], indirect=True)
 @pytest.mark.parametrize("call", ["comment", "read", "update"])
-def test_ticket_that_is_not_there_is_unavailable(tried: Tried, call: str) -> None:
+def test_ticket_that_is_not_there_is_gone(tried: Tried, call: str) -> None:
     """Whoever deleted it, the outbox must not take it for told, and no other ticket is changed in its place."""
     opened(tried)
-    with pytest.raises(TicketUnavailableError):
+    with pytest.raises(TicketGoneError):
         CALLS[call](tried.tracker, tried.nowhere)
     assert tried.only_ticket_is_untouched()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from chalicelib.aws.session import Aws
 from chalicelib.aws.targets import AlbTargets
 from chalicelib.errors import NotFoundError
 from chalicelib.rollout.model import Task
-from chalicelib.rollout.ports import Alarms, Logs, Targets
+from chalicelib.rollout.ports import Logs, Targets
 from tests.fakes.watch import FakeAlarms, FakeLogs, FakeQueue, FakeTargets
 
 TASK = Task(
@@ -41,7 +43,7 @@ DEFINITION = {
 
 
 @pytest.fixture(params=["fake", "moto"])
-def alarms(request: pytest.FixtureRequest) -> Alarms:
+def alarms(request: pytest.FixtureRequest) -> Any:
     """Alarms height-flat (ALARM) and memory-high (OK)."""
     if request.param == "fake":
         fake = FakeAlarms()
@@ -64,7 +66,37 @@ def alarms(request: pytest.FixtureRequest) -> Alarms:
     return CloudWatchAlarms(aws)
 
 
-def test_alarms_are_read_by_name_and_missing_ones_are_missing(alarms: Alarms) -> None:
+def test_alarms_that_fire_are_listed_as_their_events_would_have_told_them(alarms: Any) -> None:
+    """What is OK is not among them; a moment in UTC is."""
+    (firing,) = alarms.firing()
+    assert (firing.name, firing.state) == ("height-flat", "ALARM")
+    assert firing.at.utcoffset() == timedelta(0)
+
+
+def test_firing_alarm_brings_what_its_ticket_needs(aws: Aws) -> None:
+    """Metric, dimensions, limit and reason, however many alarms there are."""
+    client = aws.client("cloudwatch")
+    for number in range(120):
+        client.put_metric_alarm(
+            AlarmName=f"memory-{number}", MetricName="Memory", Namespace="XAI", Period=300, EvaluationPeriods=1,
+            Threshold=85, Statistic="Maximum", ComparisonOperator="GreaterThanThreshold", AlarmDescription="look",
+            Dimensions=[{"Name": "Node", "Value": str(number)}],
+        )  # fmt: skip
+        client.set_alarm_state(AlarmName=f"memory-{number}", StateValue="ALARM", StateReason="92 > 85")
+    firing = {alarm.name: alarm for alarm in CloudWatchAlarms(aws).firing()}
+    assert len(firing) == 120
+    one = firing["memory-7"]
+    assert (one.namespace, one.metric, one.dimensions) == ("XAI", "Memory", (("Node", "7"),))
+    assert (one.stat, one.period, one.threshold, one.reason, one.description) == (
+        "Maximum",
+        300,
+        85.0,
+        "92 > 85",
+        "look",
+    )
+
+
+def test_alarms_are_read_by_name_and_missing_ones_are_missing(alarms: Any) -> None:
     """An alarm that does not exist is no state."""
     assert alarms.states(["height-flat", "memory-high", "gone"]) == {"height-flat": "ALARM", "memory-high": "OK"}
     assert alarms.states([]) == {}

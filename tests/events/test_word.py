@@ -123,19 +123,19 @@ def test_wrong_force_names_every_reason_that_may_be_forced() -> None:
 @pytest.mark.parametrize("payload", [None, "", {}])
 def test_status_of_nothing_is_of_all(payload: Any) -> None:
     """An empty payload asks for every group."""
-    assert group_asked(payload, FLEET) is None
+    assert group_asked("status", payload, FLEET) is None
 
 
 def test_status_takes_a_group() -> None:
     """Or for one."""
-    assert group_asked({"group": "explorers"}, FLEET) == "explorers"
+    assert group_asked("status", {"group": "explorers"}, FLEET) == "explorers"
 
 
 @pytest.mark.parametrize("payload", [{"group": "x"}, {"group": []}, {"group": "nodes", "x": 1}, [], "nodes", 0])
 def test_wrong_status_names_the_groups(payload: Any) -> None:
     """A wrong group is answered with those that exist."""
     with pytest.raises(BadRequestError, match="nodes, explorers"):
-        group_asked(payload, FLEET)
+        group_asked("status", payload, FLEET)
 
 
 json_values = st.recursive(

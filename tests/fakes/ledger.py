@@ -130,9 +130,14 @@ class FakeLedger(Called):
         """See the port."""
         return self._call("outbox.save_incident", lambda: self._save_incident(incident, folded, wake_at, keep))
 
-    def incidents(self, prefix: str) -> tuple[Incident, ...]:
+    def incident(self, key: str) -> Incident | None:
         """See the port."""
-        return self._call("outbox.incidents", lambda: self._incidents(prefix))
+        record = self.all_incidents.get(key)
+        return self._call("outbox.incident", lambda: record.incident if record else None)
+
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """See the port."""
+        return self._call("outbox.open_incidents", self._open_incidents)
 
     # ------------------------------------------------------------------------------------------------ inside
 
@@ -291,6 +296,6 @@ class FakeLedger(Called):
         if record.asked_at is None:
             record.wake_at = wake_at
 
-    def _incidents(self, prefix: str) -> tuple[Incident, ...]:
-        mine = [self._incident(record) for key, record in self.all_incidents.items() if key.startswith(prefix)]
+    def _open_incidents(self) -> tuple[Incident, ...]:
+        mine = [self._incident(record) for record in self.all_incidents.values() if record.wake_at is not None]
         return tuple(sorted(mine, key=lambda incident: incident.opened_at, reverse=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chalicelib.errors import TicketUnavailableError
+from chalicelib.errors import TicketGoneError, TicketUnavailableError
 from chalicelib.incident.document import Document
 from chalicelib.incident.model import Grade, Ticket, TicketState
 from chalicelib.incident.ports import Page
@@ -55,7 +55,7 @@ class FakeTracker(Called):
         """See the port."""
         return self._call("tracker.update", lambda: self._update(self._ticket(ticket), page, state))
 
-    def read(self, ticket: str) -> Ticket:
+    def read(self, ticket: str) -> Ticket | None:
         """See the port."""
         return self._call("tracker.read", lambda: self._ticket(ticket).shown())
 
@@ -67,7 +67,7 @@ class FakeTracker(Called):
         self._reached()
         found = next((each for each in self.tickets if each.id == ticket), None)
         if found is None:
-            raise TicketUnavailableError(f"the tracker has no ticket {ticket}")
+            raise TicketGoneError(f"the tracker has no ticket {ticket}")
         return found
 
     def _find(self, marker: str) -> Ticket | None:

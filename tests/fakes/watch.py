@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from chalicelib.errors import NotFoundError
+from chalicelib.events.signals import AlarmChanged
 from chalicelib.health.model import Answer, Reading
 from chalicelib.rollout.model import Task
 from chalicelib.rollout.ports import Ask
 from tests.fakes.calls import Called, Calls
+from tests.fakes.ecs import START
 
 
 class FakeAlarms(Called):
@@ -20,10 +22,22 @@ class FakeAlarms(Called):
         """No alarm yet."""
         super().__init__(calls)
         self.all: dict[str, str] = {}
+        self.since = START
 
     def states(self, names: Sequence[str]) -> Mapping[str, str]:
         """See the port."""
         return self._call("alarms.states", lambda: {name: self.all[name] for name in names if name in self.all})
+
+    def firing(self) -> tuple[AlarmChanged, ...]:
+        """See the adapter."""
+        return self._call(
+            "alarms.firing",
+            lambda: tuple(
+                AlarmChanged(arn=f"arn:{name}", name=name, state=state, at=self.since)
+                for name, state in self.all.items()
+                if state == "ALARM"
+            ),
+        )
 
 
 class FakeTargets(Called):

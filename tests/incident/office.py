@@ -59,9 +59,10 @@ class Office:
         self.policy = policy
         self.alarms = FakeAlarms()
         self.explanation: Explanation | None = None
+        self.time_is_up = False
         self.now = NOW
 
-    def explain(self, group: str | None, now: datetime) -> Explanation | None:
+    def explain(self, incident: Incident, now: datetime) -> Explanation | None:
         """The port `Circumstances`."""
         return self.explanation
 
@@ -74,7 +75,7 @@ class Office:
         """What a call works with."""
         return Desk(
             outbox=self.ledger, trackers=self.trackers, policy=self.policy, circumstances=self, alarms=self.alarms,
-            evidence=self, lease_seconds=60,
+            evidence=self, lease_seconds=60, may_go_on=lambda: not self.time_is_up,
         )  # fmt: skip
 
     def note(self, *reports: Report) -> None:

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.aws.documents import dump
-from chalicelib.errors import AwsUnavailableError
+from chalicelib.errors import AwsUnavailableError, TicketUnavailableError
+from chalicelib.fleet.model import Incidents
 from chalicelib.incident.document import Document
 from chalicelib.incident.model import Grade, Says, Stage, TicketState
 from chalicelib.incident.ports import Explanation
@@ -198,8 +199,20 @@ def test_reminder_comes_until_somebody_takes_it_on(office: Office) -> None:
     assert len(office.main.tickets[0].comments) == 1
     office.main.tickets[0].state = TicketState.ACKNOWLEDGED
     office.pass_time(POLICY.repeat_seconds * 3)
-    assert len(office.main.tickets[0].comments) == 1
+    assert len(office.main.tickets[0].comments) == 2
     assert office.incident().acknowledged
+    office.main.tickets[0].state = TicketState.OPEN
+    office.pass_time(POLICY.read_back_seconds + 60)
+    assert len(office.main.tickets[0].comments) == 3
+
+
+def test_who_takes_it_on_in_one_tracker_is_known_in_all(office: Office) -> None:
+    """Before a second person starts."""
+    opened(office)
+    office.trackers["chat"].tickets[0].state = TicketState.ACKNOWLEDGED
+    office.pass_time(POLICY.read_back_seconds + 30)
+    (said,) = office.main.tickets[0].comments.values()
+    assert "taken on in chat" in words(said)
 
 
 def test_ticket_that_a_person_closed_stays_closed_and_the_others_follow(office: Office) -> None:
@@ -208,17 +221,116 @@ def test_ticket_that_a_person_closed_stays_closed_and_the_others_follow(office: 
     office.main.tickets[0].state = TicketState.CLOSED
     office.pass_time(POLICY.read_back_seconds + 60)
     assert office.trackers["chat"].tickets[0].state is TicketState.CLOSED
-    office.note(office.report("node-2"))
+    office.note(office.report())
     office.pass_time(POLICY.repeat_seconds * 2, step=300)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(60)
+    office.note(office.report())  # it flaps
+    office.pass_time(600)
     (ticket,) = office.main.tickets
     assert ticket.state is TicketState.CLOSED
     comments = len(ticket.comments)
-    office.note(office.report(says=Says.RESOLVED), office.report("node-2", Says.RESOLVED))
+    office.note(office.report(says=Says.RESOLVED))
     office.pass_time(POLICY.settle_seconds * 2)
     assert len(ticket.comments) == comments
     office.note(office.report())
     office.pass_time(90)
     assert len(office.main.tickets) == 2
+
+
+def closed_by_a_person(office: Office, *members: str, alarm: str | None = None) -> None:
+    """Trouble whose ticket a person closed while it fires."""
+    office.note(*(office.report(member, alarm=alarm) for member in members or ("node-1",)))
+    office.pass_time(60)
+    office.main.tickets[0].state = TicketState.CLOSED
+    office.pass_time(POLICY.read_back_seconds + 60)
+    assert office.incident().stage is Stage.CLOSED
+
+
+def test_member_that_nobody_closed_a_ticket_of_is_told(office: Office) -> None:
+    """Who closed it knew of node-1, not of node-2's full disk."""
+    closed_by_a_person(office)
+    office.note(office.report("node-2"))
+    office.pass_time(90)
+    assert [ticket.state for ticket in office.main.tickets] == [TicketState.CLOSED, TicketState.OPEN]
+
+
+def test_member_that_was_well_for_a_while_before_the_close_is_told(office: Office) -> None:
+    """It was over for node-2 when the person closed it for node-1."""
+    office.note(office.report("node-1"), office.report("node-2"))
+    office.pass_time(60)
+    office.note(office.report("node-2", Says.RESOLVED))
+    office.pass_time(POLICY.settle_seconds)
+    office.main.tickets[0].state = TicketState.CLOSED
+    office.pass_time(POLICY.read_back_seconds + 60)
+    office.note(office.report("node-2"))
+    office.pass_time(90)
+    assert len(office.main.tickets) == 2
+
+
+def test_thousand_members_of_a_closed_incident_are_one_ticket_more_at_most(office: Office) -> None:
+    """Those that the record cannot name are not each a stranger."""
+    office.note(*(office.report(f"node-{i}") for i in range(900)))
+    office.pass_time(600)
+    office.main.tickets[0].state = TicketState.CLOSED
+    office.pass_time(POLICY.read_back_seconds + 60)
+    for _ in range(3):
+        office.note(*(office.report(f"node-{i}") for i in range(900)))
+        office.pass_time(600)
+    assert len(office.main.tickets) == 1
+
+
+def test_closed_while_it_fires_and_its_end_lost_is_over_all_the_same(office: Office) -> None:
+    """CloudWatch is asked on: the next outage of that node is not mute."""
+    office.alarms.all["a-1"] = "ALARM"
+    closed_by_a_person(office, alarm="a-1")
+    office.alarms.all["a-1"] = "OK"
+    office.pass_time(POLICY.read_back_seconds + POLICY.settle_seconds + 120)
+    assert office.incident().stage is Stage.ENDED
+    office.alarms.all["a-1"] = "ALARM"
+    office.note(office.report(alarm="a-1"))
+    office.pass_time(90)
+    assert len(office.main.tickets) == 2
+
+
+def test_ticket_that_a_person_opens_again_lives_on(office: Office) -> None:
+    """It was closed by mistake: news are told again, and its end too."""
+    closed_by_a_person(office)
+    office.main.tickets[0].state = TicketState.OPEN
+    office.pass_time(POLICY.read_back_seconds + 60)
+    (ticket,) = office.main.tickets
+    assert office.trackers["chat"].tickets[0].state is TicketState.OPEN
+    office.note(office.report("node-2"))
+    office.pass_time(POLICY.update_seconds + 60)
+    assert "node-2" in words(list(ticket.comments.values())[-1])
+    office.note(office.report(says=Says.RESOLVED), office.report("node-2", Says.RESOLVED))
+    office.pass_time(POLICY.settle_seconds + 120)
+    assert ticket.state is TicketState.CLOSED
+    assert "Post-mortem" in words(list(ticket.comments.values())[-1])
+
+
+def test_ticket_that_somebody_deleted_is_opened_anew_while_the_trouble_lasts(office: Office) -> None:
+    """A deleted ticket would be an outage that nobody hears of."""
+    opened(office)
+    office.main.tickets.clear()
+    office.pass_time(POLICY.read_back_seconds + 60)
+    (ticket,) = office.main.tickets
+    assert ticket.state is TicketState.OPEN
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(POLICY.settle_seconds + 60)
+    assert ticket.state is TicketState.CLOSED
+
+
+def test_ticket_that_was_deleted_when_it_was_over_is_let_go(office: Office) -> None:
+    """Nobody needs a ticket for what is over, and nothing is tried for ever."""
+    opened(office)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(POLICY.settle_seconds - 60)
+    office.calls.fail("tracker.read", TicketUnavailableError("busy"), times=4)
+    office.main.tickets.clear()
+    office.pass_time(3600)
+    assert not office.main.tickets
+    assert office.ledger.all_incidents[KEY].wake_at is None
 
 
 def test_worse_trouble_than_a_person_closed_is_a_ticket_of_its_own(office: Office) -> None:
@@ -245,7 +357,7 @@ def test_explained_trouble_is_not_told_but_attached_and_told_if_it_outlasts(offi
     assert "rollout r-1 is BAKING" in words(rollout.body)
     office.explanation = None
     office.pass_time(120)
-    assert [ticket.title for ticket in office.main.tickets][1:] == ["P2 [staging] nodes: memory_high"]
+    assert [ticket.title for ticket in office.main.tickets][1:] == ["P2 [staging] nodes: memory_high (node-1)"]
 
 
 def test_window_never_swallows_an_end(office: Office) -> None:
@@ -269,6 +381,90 @@ def test_low_grades_wait_for_the_end_of_quiet_hours_and_high_ones_do_not() -> No
     assert [ticket.title[:2] for ticket in office.main.tickets] == ["P1"]
     office.pass_time(8 * 3600, step=300)
     assert [ticket.title[:2] for ticket in office.main.tickets] == ["P1", "P4"]
+
+
+def quiet_office(*quiet: str, hour: int = 23) -> Office:
+    """P1 to P4 go to main; the low grades to chat too. These trackers have quiet hours for low grades."""
+    window = [{"start": "20:00", "end": "07:00"}]
+    routes = [
+        {"grades": ["P1", "P2"], "to": ["main"]},
+        {"grades": ["P3", "P4"], "to": ["main"], "quiet": window if "main" in quiet else []},
+        {"grades": ["P3", "P4"], "to": ["chat"], "quiet": window if "chat" in quiet else []},
+    ]
+    office = Office(Incidents.model_validate({**POLICY.model_dump(mode="json"), "routes": routes}))
+    office.now = NOW.replace(hour=hour)
+    return office
+
+
+def test_quiet_hours_are_of_a_route_not_of_an_incident() -> None:
+    """Chat sleeps, the tracker does not: chat hears in the morning of what still fires then, never of what was over."""
+    office = quiet_office("chat")
+    office.note(office.report(grade=Grade.P4), office.report("node-9", key="other", grade=Grade.P4))
+    office.pass_time(600)
+    assert len(office.main.tickets) == 2
+    assert not office.trackers["chat"].tickets
+    office.note(office.report("node-9", Says.RESOLVED, key="other"))
+    office.pass_time(9 * 3600, step=60)
+    assert ["node-1" in ticket.title for ticket in office.trackers["chat"].tickets] == [True]
+
+
+def test_quiet_hours_keep_updates_reminders_and_reopening_until_the_morning() -> None:
+    """A ticket of the evening says nothing at night, but that it is over; and all of it at seven."""
+    office = quiet_office("main", "chat", hour=19)
+    office.note(office.report(grade=Grade.P4), office.report("node-9", key="other", grade=Grade.P4))
+    office.pass_time(600)
+    office.pass_time(5000, step=60)
+    office.note(office.report("node-2", grade=Grade.P4), office.report("node-9", Says.RESOLVED, key="other"))
+    office.pass_time(3600, step=60)
+    office.note(office.report("node-9", key="other", grade=Grade.P4))
+    office.pass_time(7 * 3600, step=60)
+    one, other = office.main.tickets
+    assert not one.comments
+    assert [other.state, len(other.comments)] == [TicketState.CLOSED, 1]
+    office.pass_time(3 * 3600, step=60)
+    assert "node-2" in words(one.comments)
+    assert other.state is TicketState.OPEN
+
+
+def test_trouble_that_gets_worse_is_told_though_something_explains_it(office: Office) -> None:
+    """Every tracker hears of a P1, not only those that it is new to."""
+    opened(office)
+    office.explanation = Explanation(text="maintenance: disks", until=NOW + timedelta(hours=3))
+    office.note(office.report(grade=Grade.P1))
+    office.pass_time(120)
+    assert office.main.tickets[0].title.startswith("P1")
+
+
+def test_trouble_that_a_rollout_explains_is_told_in_the_open_ticket_of_the_rollout(office: Office) -> None:
+    """Alarms that fire while it goes back are what one wants to read there."""
+    rollout = "staging/nodes/r-1"
+    office.note(office.report("r-1", key=rollout, direct=True, title="[staging] nodes: ROLLING_BACK"))
+    office.tick()
+    office.explanation = Explanation(text="rollout r-1 is ROLLING_BACK", incident=rollout)
+    office.note(office.report())
+    office.pass_time(120)
+    (ticket,) = office.main.tickets
+    assert "memory_high" in words(ticket.comments)
+
+
+def test_deleted_alarm_is_the_end_of_its_trouble(office: Office) -> None:
+    """Its node was replaced: it will never say OK."""
+    office.alarms.all["a-1"] = "ALARM"
+    office.note(office.report(alarm="a-1"))
+    office.pass_time(60)
+    del office.alarms.all["a-1"]
+    office.pass_time(POLICY.read_back_seconds + POLICY.settle_seconds + 120)
+    assert office.main.tickets[0].state is TicketState.CLOSED
+
+
+def test_reopened_ticket_gets_what_was_gathered_anew(office: Office) -> None:
+    """What changed lately is another thing a day later."""
+    opened(office)
+    office.note(office.report(says=Says.RESOLVED))
+    office.pass_time(POLICY.settle_seconds + 60)
+    office.note(office.report())
+    office.pass_time(60)
+    assert "evidence" in words(list(office.main.tickets[0].comments.values())[-1])
 
 
 def test_our_own_word_is_told_at_once_and_its_end_too(office: Office) -> None:

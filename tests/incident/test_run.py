@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import AwsUnavailableError, LostRaceError, TicketUnavailableError
 from chalicelib.incident.model import Grade, Says, Stage, TicketState
-from chalicelib.incident.run import retry_seconds
+from chalicelib.incident.run import advance_incidents, retry_seconds
 from tests.fakes.calls import Crash
 from tests.incident.office import KEY, NOW, POLICY, Office
 
@@ -77,6 +78,66 @@ def test_fallback_speaks_after_the_budget_and_the_ticket_stays_pending(office: O
     office.pass_time(960)
     assert told(office) == [1, 1]
     assert len(office.trackers["mail"].tickets) == 1
+
+
+def test_tracker_that_fails_once_its_ticket_is_open_is_counted_and_spoken_for(office: Office) -> None:
+    """An expired token is found out by reading: the trouble gets worse, and the fallback says so."""
+    office.note(office.report())
+    office.pass_time(60)
+    assert told(office) == [1, 1]
+    office.main.down = office.trackers["chat"].down = True
+    office.note(office.report("node-2", grade=Grade.P1))
+    office.pass_time(POLICY.read_back_seconds + POLICY.budget_seconds + 900)
+    copy = office.incident().copies[0]
+    assert copy.attempts > 1
+    assert copy.trouble == "could not reach the tracker"
+    assert [ticket.title[:2] for ticket in office.trackers["mail"].tickets] == ["P1"]
+    office.main.down = office.trackers["chat"].down = False
+    office.pass_time(960)
+    assert office.main.tickets[0].title.startswith("P1")
+    assert office.incident().copies[0].failing_since is None
+
+
+def test_dead_tracker_fails_every_incident_that_it_has(office: Office) -> None:
+    """Only one of them asks it in a call; the others are not forgotten for that."""
+    for number in range(3):
+        office.note(office.report(key=f"k-{number}"))
+    office.pass_time(60)
+    office.main.down = office.trackers["chat"].down = True
+    office.pass_time(POLICY.read_back_seconds + POLICY.budget_seconds + 900)
+    assert len(office.trackers["mail"].tickets) == 3
+
+
+def test_tracker_that_asks_for_patience_when_it_is_read_gets_it(office: Office) -> None:
+    """It bans who goes on asking."""
+    direct(office)
+    office.tick()
+    office.calls.fail("tracker.read", TicketUnavailableError("rate limit", retry_after=3000), times=2)
+    office.pass_time(POLICY.read_back_seconds)
+    reads = office.calls.count("tracker.read")
+    assert reads == 2
+    office.pass_time(POLICY.budget_seconds - 60)
+    assert office.calls.count("tracker.read") == reads
+
+
+def test_call_whose_time_is_up_begins_nothing_and_loses_nothing(office: Office) -> None:
+    """A Lambda that is killed half way would leave its claims to their leases."""
+    direct(office)
+    office.time_is_up = True
+    assert office.tick() == 0
+    office.time_is_up = False
+    assert office.tick() == 1
+    assert told(office) == [1, 1]
+
+
+def test_time_that_ends_between_two_trackers_leaves_the_second_to_the_next_call(office: Office) -> None:
+    """What the first was told is recorded."""
+    direct(office)
+    answers = iter([True, True, False, *[True] * 9])
+    advance_incidents(replace(office.desk, may_go_on=lambda: next(answers)), now=office.now)
+    assert told(office) == [1, 0]
+    office.tick()
+    assert told(office) == [1, 1]
 
 
 def test_tracker_that_asks_for_patience_gets_it(office: Office) -> None:

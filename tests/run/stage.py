@@ -146,7 +146,7 @@ class Stage:
             evidence=self, lease_seconds=90,
         )  # fmt: skip
 
-    def explain(self, group: str | None, now: datetime) -> None:
+    def explain(self, incident: Incident, now: datetime) -> None:
         """The port `Circumstances`: nothing explains anything."""
 
     def gather(self, incident: Incident, now: datetime) -> Document:
