@@ -19,6 +19,7 @@ from chalicelib.rollout.model import Origin, Request, Word
 from chalicelib.wiring import House, house
 
 if TYPE_CHECKING:
+    from chalicelib.incident.model import Report
     from chalicelib.incident.run import Desk
 
 # Stop acting this long before Lambda ends us: the next tick goes on from what is recorded.
@@ -63,9 +64,8 @@ def note_tick(rooms: House, group: str, error: OpsError | None) -> None:
 
     environment, now = rooms.fleet.environment, rooms.clock()
     report = tick_failed(environment, group, error, now) if error else tick_works(environment, group, now)
-    wait = rooms.fleet.incidents.gather_seconds
     try:
-        rooms.ledger.put_reports([report], wake_at=now + timedelta(seconds=wait))
+        note(rooms, report)
     except OpsError as refused:  # whatever fails the tick may well fail this
         observe.alert("report_lost", key=report.key, error=str(refused))
         return
@@ -89,11 +89,16 @@ def note_alarm(alarm: AlarmChanged) -> dict[str, Any]:
     if report is None:
         observe.log("alarm_without_rule", alarm=alarm.name)
         return {"ignored": f"no rule of the fleet file names alarm {alarm.name}"}
+    return {"noted": note(rooms, report)}
+
+
+def note(rooms: House, report: Report) -> str:
+    """Note a report, to be gathered with what else comes; returns its incident's key."""
     wait = rooms.fleet.incidents.gather_seconds
     woken = rooms.ledger.put_reports([report], wake_at=rooms.clock() + timedelta(seconds=wait))
     if woken:
         rooms.queue.wake_incident(report.key, delay_seconds=wait)
-    return {"noted": report.key}
+    return report.key
 
 
 def run_due(context: Any) -> dict[str, Any]:
@@ -272,11 +277,21 @@ def sweep(context: Any) -> dict[str, Any]:
 
 
 def sweep_alarms(context: Any) -> dict[str, Any]:
-    """Note alarms that fire and were never heard of; a report that was noted before is not noted again."""
-    may_go_on = time_left(context)
-    firing = house().alarms.firing()
-    noted = [note_alarm(alarm) for alarm in firing if may_go_on()]
-    return {"firing": len(firing), "noted": len([each for each in noted if "noted" in each])}
+    """Note alarms that fire and of which no incident knows; what time does not suffice for is found five minutes later."""
+    from chalicelib.incident.alarms import report_of_alarm  # noqa: PLC0415
+
+    rooms, may_go_on = house(), time_left(context)
+    reports: dict[str, list[Report]] = {}
+    for alarm in rooms.alarms.firing():
+        if (report := report_of_alarm(alarm, rooms.fleet)) is not None:
+            reports.setdefault(report.key, []).append(report)
+    noted = []
+    for key, of_one in reports.items():
+        if may_go_on():
+            known = rooms.ledger.incident(key)
+            heard = {member.alarm for member in known.firing} if known else set()
+            noted += [note(rooms, each) for each in of_one if each.alarm not in heard]
+    return {"firing": sum(map(len, reports.values())), "noted": len(noted)}
 
 
 def sweep_images(context: Any) -> dict[str, Any]:

@@ -234,6 +234,7 @@ def _serve(world: World, images: dict[tuple[str, str], tuple[str, ...]], console
 
 push an image      python -m sandbox.push --endpoint {world.cloud.url} {repository}:2.1.0='{" ".join(NODE_COMMAND)}'
 see the state      python -m sandbox.invoke --endpoint {world.cloud.url} --stage {stage} status
+let an alarm fire  python -m sandbox.alarm --endpoint {world.cloud.url} xai-{stage}-node-1-memory-high ALARM
 invoke a function  echo '{{"group": "nodes", "why": "test"}}' | python -m sandbox.invoke --endpoint {world.cloud.url} --stage {stage} rollback
 """,
             markup=False,

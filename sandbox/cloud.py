@@ -92,6 +92,8 @@ class Cloud:
                 start_response,
                 (200, self._images.blobs.get(path.removeprefix("/_blobs/"), b""), "application/json", {}),
             )
+        if path == "/_clock":
+            return _reply(start_response, (200, self._ecs.plane.clock().isoformat().encode(), "text/plain", {}))
         if path.startswith(OPEN_TO_BROWSERS):
             status, headers, page = self._http_api(environ["REQUEST_METHOD"], path)
             return _reply(start_response, (status, page, "application/json", headers))

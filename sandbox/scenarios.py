@@ -5,17 +5,15 @@ A scenario pushes an image and may disturb the world while the rollout runs; `ch
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from chalicelib import wiring
 from chalicelib.rollout.model import Phase, Rollout
+from sandbox.alarm import put_history, set_alarm
 from sandbox.follow import await_tickets, follow, summary
-from sandbox.ground import watched
 from sandbox.lambdas import LambdaKilledError
 from sandbox.node import tear
 from sandbox.world import EXPLORER_COMMAND, NODE_COMMAND, World
@@ -132,39 +130,10 @@ def await_phase(world: World, group: str, phase: Phase, wave: int = 0, *, second
     return None
 
 
-def set_alarm(world: World, name: str, state: str) -> None:
-    """Put an alarm into a state, as CloudWatch would, with the numbers that decided."""
-    client, (_, _, limit, comparison) = world.ground.client("cloudwatch"), watched(name)
-    crosses = (state == "ALARM") == (comparison == "GreaterThanThreshold")
-    value = limit * 1.08 + 0.5 if crosses else limit * 0.7 - 0.5
-    data = {
-        "version": "1.0", "queryDate": f"{world.now():%Y-%m-%dT%H:%M:%S.000+0000}", "statistic": "Maximum", "period": 60,
-        "recentDatapoints": [value], "threshold": limit,
-    }  # fmt: skip
-    said = f"Threshold Crossed: 1 datapoint [{value:g}] compared with the limit {limit:g}."
-    client.set_alarm_state(AlarmName=name, StateValue=state, StateReason=said, StateReasonData=json.dumps(data))
-
-
-def put_history(world: World, name: str) -> None:
-    """Three hours of an alarm's metric, within its limit until ten minutes ago."""
-    namespace, metric, limit, comparison = watched(name)
-    above = comparison == "GreaterThanThreshold"
-    well, ill = (0.7, 1.08) if above else (12.0, 0.0)
-    now, dimensions = world.now(), [{"Name": "Alarm", "Value": name}]
-    data = [
-        {
-            "MetricName": metric, "Dimensions": dimensions, "Timestamp": now - timedelta(minutes=minutes),
-            "Value": limit * (ill if minutes < 10 else well + 0.05 * ((minutes * 7) % 5)),
-        }
-        for minutes in range(180, -1, -2)
-    ]  # fmt: skip
-    world.ground.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data)
-
-
 def alarm_in_bake(world: World) -> None:
     """The memory alarm of the first node fires while it bakes."""
     await_phase(world, "nodes", Phase.BAKING)
-    set_alarm(world, "xai-staging-node-1-memory-high", "ALARM")
+    set_alarm(world.ground.client("cloudwatch"), "xai-staging-node-1-memory-high", "ALARM", world.now())
 
 
 def newer_push(world: World) -> None:
@@ -282,7 +251,7 @@ def way_back_broken(world: World) -> None:
     rollout = await_phase(world, "nodes", Phase.BAKING)
     if rollout is not None and rollout.steps[0].stable is not None:
         world.images.delete("xai/node", rollout.steps[0].stable.digest)
-    set_alarm(world, "xai-staging-node-1-memory-high", "ALARM")
+    set_alarm(world.ground.client("cloudwatch"), "xai-staging-node-1-memory-high", "ALARM", world.now())
 
 
 def person_rolls_back(world: World) -> None:
@@ -315,12 +284,13 @@ def kill_often(world: World) -> None:
 
 def storm(world: World) -> None:
     """Every alarm of every service fires, clears and fires again while nothing is rolled out; a rollout comes after it."""
+    client = world.ground.client("cloudwatch")
     names = sorted({a for g in world.fleet.groups.values() for s in g.services.values() for a in s.alarms})
     for name in names:
-        put_history(world, name)
+        put_history(client, name, world.now())
     for state in ("ALARM", "OK", "ALARM", "ALARM"):
         for name in names:
-            set_alarm(world, name, state)
+            set_alarm(client, name, state, world.now())
 
 
 # ---------------------------------------------------------------------------------------------- checks

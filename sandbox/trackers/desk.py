@@ -1,6 +1,7 @@
 """The desk: one loopback server for every tracker, the faults in front of them, and the pages that people read.
 
-Each tracker speaks its vendor's API under /<name>/...; / lists all tickets, /tickets/<name>/<id> shows one.
+Each tracker speaks its vendor's API under /<name>/...; / lists all tickets, /tickets/<name>/<id> shows one, with the
+buttons of a person who takes it on or closes it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TOKENS = {
 }
 # Text of tickets comes from outside. Each tracker escapes it; should one forget to, nothing of it runs or loads.
 # Graphs come from the sandbox's cloud.
-FENCE = "default-src 'none'; img-src http://127.0.0.1:*; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+FENCE = "default-src 'none'; img-src http://127.0.0.1:*; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><style>
@@ -43,6 +44,10 @@ pre{{white-space:pre-wrap;font-size:14px;background:#8882;padding:.5rem;border-r
 img{{max-width:100%;background:#fff}}
 .state{{font-weight:600}} li{{margin:.3rem 0}} h1{{line-height:1.25}} h3{{margin-bottom:.2rem}}
 </style><main>{body}</main></html>"""
+
+
+BUTTONS = """<form method="post"><button name="do" value="acknowledge">Take it on</button>
+<button name="do" value="close">Close</button></form>"""
 
 
 @dataclass
@@ -88,6 +93,8 @@ class Desk:
         """Answer one request (WSGI)."""
         name, _, rest = environ["PATH_INFO"].lstrip("/").partition("/")
         service = self.services.get(name)
+        if service is None and environ["REQUEST_METHOD"] == "POST":
+            return self._person(environ, start_response)
         if service is None:
             status, page = self._page(_decoded(environ["PATH_INFO"]))
             headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": FENCE}
@@ -113,6 +120,17 @@ class Desk:
             faults.lose_answers -= 1
             raise ConnectionAbortedError
         return answered
+
+    def _person(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """A person pressed a button on a ticket's page."""
+        path = _decoded(environ["PATH_INFO"])
+        did = _asked({**environ, "CONTENT_TYPE": "application/x-www-form-urlencoded"}, path).body or {}
+        found = next(((n, s) for n, s in self.tickets() if path == f"/tickets/{n}/{s.id}"), None)
+        if found is None or did.get("do") not in ("acknowledge", "close"):
+            return _send(start_response, 404, b"no such ticket, or nothing that a person can do there", {})
+        name, shown = found
+        getattr(self.services[name], did["do"])(shown.id)
+        return _send(start_response, 303, b"", {"Location": _address(name, shown)})
 
     def _page(self, path: str) -> tuple[int, str]:
         if path in ("", "/", "/tickets", "/tickets/"):
@@ -169,6 +187,7 @@ def _parsed(raw: bytes, headers: Mapping[str, str]) -> Any:
 
 
 def _list_page(tickets: list[tuple[str, Shown]]) -> str:
+    tickets = sorted(tickets, key=lambda ticket: (ticket[1].title.removeprefix("Resolved: "), ticket[0]))
     rows = "".join(
         f'<li><a href="{_address(name, shown)}">{html.escape(shown.title)}</a> '
         f'<span class="state">{html.escape(shown.state)}</span> in {name}</li>'
@@ -186,7 +205,8 @@ def _ticket_page(name: str, shown: Shown) -> str:
     parts = "".join(f"<article>{part}</article>" for part in shown.parts)
     title = html.escape(shown.title)
     state = f'<p>{name} <span class="state">{html.escape(shown.state)}</span> {labels}</p>'
-    return PAGE.format(title=title, body=f'<p><a href="/">All tickets</a></p><h1>{title}</h1>{state}{parts}')
+    head = f'<p><a href="/">All tickets</a></p><h1>{title}</h1>{state}'
+    return PAGE.format(title=title, body=f"{head}{BUTTONS if shown.state != 'closed' else ''}{parts}")
 
 
 def _send(start_response: Callable[..., Any], status: int, body: bytes, headers: Mapping[str, str]) -> Iterable[bytes]:

@@ -83,7 +83,7 @@ class FakeHouse(House):
 
     def desk(self, may_go_on: Any) -> Any:
         """The stage's."""
-        return replace(self.stage.desk, may_go_on=may_go_on)
+        return replace(self.stage.desk, circumstances=self, may_go_on=may_go_on)
 
 
 def recorded(name: str, **detail: Any) -> dict[str, Any]:

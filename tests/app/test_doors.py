@@ -215,13 +215,31 @@ def test_alarm_whose_event_was_lost_is_found_by_the_sweep_and_noted_once(stage: 
     """EventBridge delivers at least once, and CloudWatch's own word on its alarms is the truth."""
     stage.alarms.all["xai-staging-node-1-memory-high"] = "ALARM"
     stage.alarms.all["of-somebody-else"] = "ALARM"
-    for _ in range(3):
-        assert call(doorway.event_sweep, SCHEDULE)["alarms"] == {"firing": 2, "noted": 1}
+    for noted in (1, 0, 0):
+        assert call(doorway.event_sweep, SCHEDULE)["alarms"] == {"firing": 1, "noted": noted}
         stage.pass_time(300)
         call(doorway.tick_schedule, SCHEDULE)
     (ticket,) = stage.tracker.tickets
     assert "memory_high" in ticket.title
     assert stage.ledger.all_incidents["staging/nodes/memory_high"].incident.count == 1
+
+
+def test_symptom_is_told_in_the_ticket_of_its_cause(stage: Stage) -> None:
+    """The height stands; that it lags as well is no second ticket, unless it outlasts the first."""
+    names = ("xai-staging-node-1-height-flat", "xai-staging-node-1-sync-lag")
+    stage.alarms.all.update(dict.fromkeys(names, "ALARM"))
+    call(doorway.event_sweep, SCHEDULE)
+    for _ in range(10):
+        stage.pass_time(60)
+        call(doorway.tick_schedule, SCHEDULE)
+    (ticket,) = stage.tracker.tickets
+    assert "height_flat" in ticket.title
+    assert "sync_lag" in repr((ticket.body, ticket.comments))
+    stage.alarms.all[names[0]] = "OK"
+    for _ in range(20):
+        stage.pass_time(60)
+        call(doorway.tick_schedule, SCHEDULE)
+    assert ["sync_lag" in ticket.title for ticket in stage.tracker.tickets] == [False, True]
 
 
 def test_open_incidents_are_shown_with_what_fails(stage: Stage) -> None:
