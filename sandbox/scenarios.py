@@ -5,10 +5,13 @@ A scenario pushes an image and may disturb the world while the rollout runs; `ch
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import requests
 
 from chalicelib import wiring
 from chalicelib.rollout.model import Phase, Rollout
@@ -409,6 +412,36 @@ def ticket_for_each_cause(world: World, _rollout: Rollout) -> str | None:
     return None if "2 in all" in both else f"{both!r} does not name both nodes"
 
 
+def graph_opens(world: World, _rollout: Rollout) -> str | None:
+    """The ticket shows the metric that crossed its limit: its address leads through our HTTP API to a picture."""
+    pages = (part for name, shown in world.desk.tickets() if name == "github" for part in shown.parts)
+    found = next((re.search(r'<img src="([^"]+)"', part) for part in pages if "<img" in part), None)
+    if found is None:
+        return "no ticket shows a graph"
+    answer = requests.get(found[1], timeout=10)
+    is_picture = answer.headers.get("Content-Type") == "image/png" and answer.content.startswith(b"\x89PNG")
+    return None if is_picture else f"{found[1]} answers {answer.status_code} {answer.headers.get('Content-Type')}"
+
+
+def person_is_heard(world: World, _rollout: Rollout) -> str | None:
+    """Somebody takes a ticket on by the button on its page; the other trackers are told."""
+    shown = next(shown for name, shown in world.desk.tickets() if name == "slack" and "memory_high" in shown.title)
+    requests.post(
+        f"{world.desk.url}/tickets/slack/{shown.id}", data={"do": "acknowledge"}, timeout=10
+    ).raise_for_status()
+    give_up = time.monotonic() + world.clock.to_real(world.fleet.incidents.read_back_seconds) + 30
+    while time.monotonic() < give_up:
+        if any(
+            "taken on in slack" in part
+            for name, each in world.desk.tickets()
+            if name == "github"
+            for part in each.parts
+        ):
+            return None
+        time.sleep(0.2)
+    return "the other tracker does not know who took it on"
+
+
 def both_waves_went_back(world: World, rollout: Rollout) -> str | None:
     """Two services were moved and both were restored."""
     restored = [s for s in rollout.steps if s.restored_at]
@@ -470,7 +503,7 @@ SCENARIOS: Mapping[str, Scenario] = {
                  ends=S, reasons=("newer_push",), during=breaker_elsewhere, checks=(newer_taken_back,)),
         Scenario(name="alarm-in-bake", tells="an alarm of the node fires", ends=R, reasons=("alarm",), during=alarm_in_bake, tickets=1),
         Scenario(name="alarm-storm", tells="every alarm fires, clears and fires again: one ticket for each cause", ends=P,
-                 before=storm, checks=(ticket_for_each_cause,)),
+                 before=storm, checks=(ticket_for_each_cause, graph_opens, person_is_heard)),
         Scenario(name="second-wave", tells="the second wave fails: the first goes back too", ends=R,
                  faults=("lose-utxo@node-2",), tickets=1, checks=(both_waves_went_back,)),
         Scenario(name="newer-push", tells="a newer push takes over at the wave boundary", ends=S, reasons=("newer_push",),

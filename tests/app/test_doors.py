@@ -14,6 +14,8 @@ from chalice.test import Client
 
 import app as doorway
 from chalicelib import wiring
+from chalicelib.aws.pictures import Pictures
+from chalicelib.aws.session import Aws
 from chalicelib.errors import AwsUnavailableError, DeniedError, ThrottledError
 from chalicelib.incident.model import TicketState
 from chalicelib.rollout.model import Origin, Phase, Rollout
@@ -510,6 +512,21 @@ def http(stage: Stage) -> Iterator[Any]:
     """The routes, through Chalice's local gateway."""
     with Client(doorway.app, stage_name="staging", project_dir=str(REPOSITORY_ROOT)) as client:
         yield client.http
+
+
+@pytest.mark.parametrize("name", ["x.png", "a" * 31 + ".png", "..%2Fstatus"])
+def test_picture_that_cannot_be_is_not_found(http: Any, name: str) -> None:
+    """The route asks for no signature, so that it opens nothing but a picture whose name one knows."""
+    assert http.get(f"/pictures/{name}").status_code == 404
+
+
+def test_picture_is_opened_by_its_name(http: Any, aws: Aws) -> None:
+    """The browser is sent to the bucket with a link of a minute, which no cache may keep."""
+    wiring.house().__dict__["pictures"] = Pictures(aws, bucket="ops", public_url="https://ops.test")
+    answer = http.get(f"/pictures/{'a' * 32}.png")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (302, "no-store")
+    assert f"/ops/pictures/{'a' * 32}.png?X-Amz-Algorithm=AWS4-HMAC-SHA256" in answer.headers["Location"]
+    assert "X-Amz-Expires=60" in answer.headers["Location"]
 
 
 def post(http: Any, path: str, body: Any) -> tuple[int, Any]:

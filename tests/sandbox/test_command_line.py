@@ -10,12 +10,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 import requests
 
 from sandbox import __main__ as command
-from sandbox import invoke, push
+from sandbox import alarm, invoke, push
 from sandbox.cloud import Cloud
 from sandbox.dataplane.api import EcsApi
 from sandbox.registry import Images
@@ -51,7 +53,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
     with staged(tmp_path) as stage:
         images = Images(stage.clock, REGION, lambda _event: None)
-        cloud = Cloud(EcsApi(stage.plane), images, stage.faults, answer, lambda *_: None)
+        cloud = Cloud(EcsApi(stage.plane), images, stage.faults, answer, lambda *_: None, lambda *_: (404, {}, b""))
         cloud.start()
         requests.post(f"{cloud.url}/moto-api/reset", timeout=10).raise_for_status()
         yield cloud.url
@@ -214,3 +216,37 @@ def test_invoke_without_json_or_function_is_wrong_usage(
     assert "no JSON" in usage_error(["--endpoint", address, "status"], capsys, invoke.main)
     monkeypatch.setattr(sys, "stdin", io.StringIO("{}"))
     assert "could not invoke nothing" in usage_error(["--endpoint", address, "nothing"], capsys, invoke.main)
+
+
+def an_alarm(address: str, name: str = "xai-staging-node-1-memory-high") -> Any:
+    """CloudWatch of the sandbox with one alarm."""
+    client = boto3.client(
+        "cloudwatch", endpoint_url=address, region_name=REGION, aws_access_key_id="t", aws_secret_access_key="t"
+    )
+    client.put_metric_alarm(
+        AlarmName=name, MetricName="MemoryUtilization", Namespace="AWS/ECS", Period=60, EvaluationPeriods=1, Threshold=85,
+        Statistic="Maximum", ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    return client
+
+
+def test_alarm_fires_with_the_numbers_that_decided(address: str) -> None:
+    """Whoever tries incidents sees what CloudWatch would have said."""
+    client = an_alarm(address)
+    assert alarm.main(["--endpoint", address, "--region", REGION, "xai-staging-node-1-memory-high", "ALARM"]) == 0
+    (told,) = client.describe_alarms()["MetricAlarms"]
+    assert told["StateValue"] == "ALARM"
+    assert json.loads(told["StateReasonData"])["recentDatapoints"][0] > 85
+
+
+def test_alarm_that_does_not_exist_is_told_with_those_that_do(address: str, capsys: Said) -> None:
+    """A typing mistake costs one look."""
+    an_alarm(address)
+    assert alarm.main(["--endpoint", address, "--region", REGION, "nope", "ALARM"]) == 2
+    assert capsys.readouterr().err == "no alarm nope; there are: xai-staging-node-1-memory-high\n"
+
+
+def test_alarm_of_a_sandbox_that_is_not_there_is_told(capsys: Said) -> None:
+    """No traceback."""
+    assert alarm.main(["--endpoint", NOWHERE, "nope", "ALARM"]) == 2
+    assert "could not set the alarm" in capsys.readouterr().err
