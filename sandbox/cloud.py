@@ -49,7 +49,7 @@ class Cloud:
         faults: Faults,
         invoke: Callable[[str, Any, str], tuple[Any, str | None]],
         allow_recursion: Callable[[str, bool], None],
-        http_api: Callable[[str, str], tuple[int, dict[str, str], bytes]],
+        http_api: Callable[[str, str], tuple[int, dict[str, str], bytes]] = lambda _method, _path: (404, {}, b""),
     ) -> None:
         """Bind a free loopback port; nothing is served until `start`."""
         self._ecs, self._images, self._faults, self._invoke = ecs, images, faults, invoke

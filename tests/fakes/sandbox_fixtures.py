@@ -46,9 +46,8 @@ def local_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loc
         faults=faults,
     )
     cloud = Cloud(
-        EcsApi(plane), images, faults, lambda _name, _payload, _kind: (None, None), lambda _name, _allow: None,
-        lambda _method, _path: (404, {}, b""),
-    )  # fmt: skip
+        EcsApi(plane), images, faults, lambda _name, _payload, _kind: (None, None), lambda _name, _allow: None
+    )
     cloud.start()
     for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": cloud.url}.items():
         monkeypatch.setenv(name, value)

@@ -53,7 +53,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
     with staged(tmp_path) as stage:
         images = Images(stage.clock, REGION, lambda _event: None)
-        cloud = Cloud(EcsApi(stage.plane), images, stage.faults, answer, lambda *_: None, lambda *_: (404, {}, b""))
+        cloud = Cloud(EcsApi(stage.plane), images, stage.faults, answer, lambda *_: None)
         cloud.start()
         requests.post(f"{cloud.url}/moto-api/reset", timeout=10).raise_for_status()
         yield cloud.url
