@@ -254,7 +254,7 @@ def _supply(node: Node, reading: Reading, baseline: Baseline, limits: Limits) ->
     if reading.supply is None:
         return _finding("supply", node.step.service, Standing.UNKNOWN, "supply could not be measured")
     floor = baseline.supply * (1 - limits.max_supply_drop_ratio)
-    text = f"supply {reading.supply:g}, on stable {baseline.supply:g} (lowest allowed {floor:g})"
+    text = f"supply {reading.supply:,.10g}, on stable {baseline.supply:,.10g} (lowest allowed {floor:,.10g})"
     return _finding("supply", node.step.service, Standing.GOOD if reading.supply >= floor else Standing.BAD, text)
 
 
