@@ -202,7 +202,9 @@ def main() -> int:
         )
         ok = ok and groups == tickets
     else:
-        print("alertmanager  not run; --alertmanager BINARY compares with it (Debian's package prometheus-alertmanager has one)")
+        print(
+            "alertmanager  not run; --alertmanager BINARY compares with it (Debian's package prometheus-alertmanager has one)"
+        )
     return 0 if ok else 1
 
 
