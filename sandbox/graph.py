@@ -43,6 +43,12 @@ def draw(widget: dict[str, Any], lines: Sequence[tuple[str, Sequence[tuple[datet
     return picture.getvalue()
 
 
+def prepare() -> None:
+    """Load the library now: on a busy machine the first picture may otherwise take longer than whoever asks for it waits."""
+    import matplotlib.dates  # noqa: PLC0415 - see above
+    import matplotlib.figure  # noqa: F401, PLC0415
+
+
 def moment(text: str) -> datetime:
     """A widget's start, end or annotation."""
     return datetime.fromisoformat(text).astimezone(UTC)

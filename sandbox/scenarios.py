@@ -15,6 +15,7 @@ import requests
 
 from chalicelib import wiring
 from chalicelib.rollout.model import Phase, Rollout
+from sandbox import graph
 from sandbox.alarm import put_history, set_alarm
 from sandbox.follow import await_tickets, follow, summary
 from sandbox.lambdas import LambdaKilledError
@@ -289,6 +290,7 @@ def storm(world: World) -> None:
     """Every alarm of every service fires, clears and fires again while nothing is rolled out; a rollout comes after it."""
     client = world.ground.client("cloudwatch")
     names = sorted({a for g in world.fleet.groups.values() for s in g.services.values() for a in s.alarms})
+    graph.prepare()
     for name in names:
         put_history(client, name, world.now())
     for state in ("ALARM", "OK", "ALARM", "ALARM"):

@@ -14,12 +14,20 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 # Our own tags protect digests from ECR's lifecycle rules; pushing one must never start a rollout.
 KEEP_PREFIX = "keep-"
 
-Name = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,254}$")]
+# What a description says, the loader's errors say is allowed: it is written to stand after "allowed: ".
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,254}$",
+        description="up to 255 letters, digits, hyphens and underscores, a letter first",
+    ),
+]
 Seconds = Annotated[int, Field(gt=0)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -65,12 +73,21 @@ class Service(Section):
     alarms: tuple[str, ...] = ()
 
 
+def _of_a_wall_clock(value: time) -> time:
+    if value.tzinfo or value.microsecond:  # a window has one zone of its own; JSON Schema's pattern knows no fractions
+        raise PydanticKnownError("time_parsing", {"error": "a zone or a fraction of a second"})
+    return value
+
+
+Clock = Annotated[time, AfterValidator(_of_a_wall_clock), Field(description="00:00 to 23:59")]
+
+
 class Window(Section):
     """A time of the week. One whose end is not after its start runs past midnight."""
 
     days: tuple[Day, ...] = DAYS
-    start: time
-    end: time
+    start: Clock
+    end: Clock
     timezone: str = "UTC"
 
     @field_validator("timezone")
@@ -79,7 +96,7 @@ class Window(Section):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError) as error:
-            raise ValueError("must be an IANA time zone, such as Europe/Berlin") from error
+            raise ValueError(f"{value!r} is no time zone; allowed: IANA's names, such as Europe/Berlin") from error
         return value
 
     def covers(self, now: datetime) -> bool:
@@ -193,19 +210,29 @@ class Group(Section):
         return validators - math.ceil(validators * self.finality_quorum - 1e-9)
 
 
-Secret = Annotated[str, Field(min_length=1)]  # the name of a Secrets Manager secret that holds a token
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
-Labels = tuple[
-    Annotated[str, Field(pattern=r"^[^\s,]+$")], ...
-]  # Jira takes no blank in a label, GitHub's list no comma
+Text = Annotated[str, Field(pattern=r"\S", description="text that is not blank")]
+Secret = Annotated[  # holds a token. Source of the pattern: Secrets Manager API, CreateSecret, Name
+    str, Field(pattern=r"^[a-zA-Z0-9/_+=.@-]{1,512}$", description="the name of a Secrets Manager secret")
+]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+", description="an https:// or http:// address")]
+ApiUrl = Annotated[  # tokens are sent there
+    str,
+    Field(
+        pattern=r"^(https://[^\s/@]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/\S*)?$",
+        description="an https:// address without a user in it; http:// for 127.0.0.1 and localhost alone",
+    ),
+]
+Labels = tuple[  # Jira takes no blank in a label, GitHub's list no comma
+    Annotated[str, Field(pattern=r"^[^\s,]+$", description="text without blanks and commas")], ...
+]
 
 
 class GitHubTracker(Section):
     """Tickets are issues of a repository."""
 
     type: Literal["github"]
-    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    api_url: Url = "https://api.github.com"
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME")]
+    api_url: ApiUrl = "https://api.github.com"
     token_secret: Secret
     labels: Labels = ()
 
@@ -214,10 +241,10 @@ class JiraTracker(Section):
     """Tickets are issues of a Jira Cloud project."""
 
     type: Literal["jira"]
-    api_url: Url  # https://NAME.atlassian.net
-    project: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]+$")]
-    issue_type: str = "Task"
-    user: str  # the e-mail address that the API token belongs to
+    api_url: ApiUrl  # https://NAME.atlassian.net
+    project: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]+$", description="the project's key, like OPS")]
+    issue_type: Text = "Task"
+    user: Annotated[Text, Field(description="the e-mail address that the API token belongs to")]
     token_secret: Secret
     labels: Labels = ()
 
@@ -226,31 +253,37 @@ class PagerDutyTracker(Section):
     """Tickets are incidents of the service that a routing key leads to."""
 
     type: Literal["pagerduty"]
-    api_url: Url = "https://events.pagerduty.com"
-    rest_url: Url = "https://api.pagerduty.com"
+    api_url: ApiUrl = "https://events.pagerduty.com"
+    rest_url: ApiUrl = "https://api.pagerduty.com"
     routing_key_secret: Secret
     token_secret: Secret | None = None  # of the REST API: without one nobody's acknowledgement can be read back
-    user: str | None = None  # e-mail address of a PagerDuty user, to write notes as; without one there are none
+    user: Text | None = None  # e-mail address of a PagerDuty user, to write notes as; without one there are none
+
+    @model_validator(mode="after")
+    def _user_can_write(self) -> Self:
+        if self.user and not self.token_secret:
+            raise ValueError("does nothing without token_secret; allowed: both, or no user", "user")
+        return self
 
 
 class ServiceNowTracker(Section):
     """Tickets are records of the incident table."""
 
     type: Literal["servicenow"]
-    api_url: Url  # https://NAME.service-now.com
-    user: str
+    api_url: ApiUrl  # https://NAME.service-now.com
+    user: Annotated[Text, Field(description="the name of a ServiceNow user")]
     token_secret: Secret
-    assignment_group: str | None = None
+    assignment_group: Text | None = None
     close_code: Annotated[str, Field(min_length=1, max_length=40)] = "Resolved by caller"  # of the instance's own list
-    category: str | None = None
+    category: Text | None = None
 
 
 class SlackTracker(Section):
     """A ticket is a thread in a channel."""
 
     type: Literal["slack"]
-    api_url: Url = "https://slack.com/api"
-    channel: Annotated[str, Field(pattern=r"^[CG][A-Z0-9]+$")]  # the channel's id
+    api_url: ApiUrl = "https://slack.com/api"
+    channel: Annotated[str, Field(pattern=r"^[CG][A-Z0-9]+$", description="the channel's id, like C0123456789")]
     token_secret: Secret
 
 
@@ -258,7 +291,9 @@ class SnsTracker(Section):
     """E-mail by an SNS topic; it can only speak, so it is best as the fallback."""
 
     type: Literal["sns"]
-    topic: Annotated[str, Field(pattern=r"^arn:aws[\w-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+$")]
+    topic: Annotated[
+        str, Field(pattern=r"^arn:aws[\w-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+$", description="the ARN of an SNS topic")
+    ]
 
 
 Tracker = Annotated[
@@ -352,13 +387,15 @@ class Incidents(Section):
     @model_validator(mode="after")
     def _trackers_exist(self) -> Self:
         there = ", ".join(self.trackers)
-        named = [*(name for route in self.routes for name in route.to), *([self.fallback] if self.fallback else [])]
-        for name in named:
-            if name not in self.trackers:
-                raise ValueError(f"{name} is no tracker; there are: {there}")
+        for index, route in enumerate(self.routes):
+            for place, name in enumerate(route.to):
+                if name not in self.trackers:
+                    raise ValueError(f"{name!r} is no tracker; allowed: {there}", "routes", index, "to", place)
+        if self.fallback is not None and self.fallback not in self.trackers:
+            raise ValueError(f"{self.fallback!r} is no tracker; allowed: {there}", "fallback")
         missing = {"P1", "P2", "P3", "P4"} - {grade for route in self.routes for grade in route.grades}
         if missing:
-            raise ValueError(f"no route for {', '.join(sorted(missing))}: its tickets would be lost")
+            raise ValueError(f"no route for {', '.join(sorted(missing))}: its tickets would be lost", "routes")
         return self
 
     def routes_of(self, grade: str) -> tuple[Route, ...]:
@@ -412,11 +449,12 @@ class Fleet(Section):
             if group.repository in repositories:
                 raise ValueError(f"repository {group.repository} feeds {repositories[group.repository]} and {name}")
             repositories[group.repository] = name
-        for window in self.incidents.maintenance:
-            for name in window.groups:
+        for index, window in enumerate(self.incidents.maintenance):
+            for place, name in enumerate(window.groups):
                 if name not in self.groups:
                     raise ValueError(
-                        f"maintenance {window.why!r}: {name} is no group; there are: {', '.join(self.groups)}"
+                        f"{name!r} is no group; allowed: {', '.join(self.groups)}",
+                        *("incidents", "maintenance", index, "groups", place),
                     )
         return self
 

@@ -20,6 +20,7 @@ from chalicelib.errors import AwsUnavailableError, NotFoundError
 from chalicelib.incident.document import Code, Document, Heading, Picture
 from chalicelib.incident.model import Grade, Incident, Member, Metric, Says
 from chalicelib.rollout.model import Phase
+from sandbox import graph
 from tests.fakes.cloud import REGION
 from tests.run.stage import Stage, Talk
 
@@ -36,6 +37,7 @@ METRIC = Metric(
 @pytest.fixture
 def pictures(aws: Aws) -> Pictures:
     """The ops bucket."""
+    graph.prepare()
     aws.client("s3").create_bucket(Bucket="ops")
     return Pictures(aws, bucket="ops", public_url="https://ops.test/api/")
 

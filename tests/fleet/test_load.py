@@ -9,6 +9,7 @@ import pytest
 from chalicelib.errors import MisconfiguredError
 from chalicelib.fleet.__main__ import main
 from chalicelib.fleet.load import load
+from chalicelib.fleet.model import SlackTracker
 from chalicelib.fleet.schema import schema_text
 
 FLEET = Path(__file__).parents[2] / "chalicelib" / "fleet"
@@ -112,7 +113,7 @@ def test_all_problems_are_told_at_once_in_order(tmp_path: Path) -> None:
     found = problems_of(tmp_path, *changes)
     assert len(found) == len(changes)
     assert [int(line.split(":")[1]) for line in found] == sorted(int(line.split(":")[1]) for line in found)
-    assert "'nodes' is not allowed (allowed: node, http)" in found[0]
+    assert "'nodes' is not allowed; allowed: node, http" in found[0]
 
 
 def test_rule_between_keys_names_its_section(tmp_path: Path) -> None:
@@ -143,6 +144,187 @@ def test_name_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_text_that_is_no_fleet_file_is_refused(tmp_path: Path, text: str, hint: str) -> None:
     """What is not one plain YAML mapping is refused with its line, and never executed."""
     assert any(hint in line for line in problems_of(tmp_path, text=text))
+
+
+ROUTE = "{grades: [P1, P2, P3, P4], to: [github]}"
+GITHUB = "{type: github, repository: xai-blockchain/operations, token_secret: xai-ops/development/tickets, labels: [xai-ops, development]}"
+SECRET = "the name of a Secrets Manager secret"
+ADDRESS = "an https:// address without a user in it; http:// for 127.0.0.1 and localhost alone"
+TYPES = "github, jira, pagerduty, servicenow, slack, sns"
+NAMES = "up to 255 letters, digits, hyphens and underscores, a letter first"
+TOKEN = "xoxb-1234567890-abcdefghij"
+
+
+def of_tracker(tracker: str, *told: str) -> tuple[str, str, tuple[str, ...]]:
+    """A wrong tracker in place of the shipped one, which its messages are about."""
+    return GITHUB, tracker, tuple(f"incidents.trackers.github{each}" for each in told)
+
+
+def of_window(window: str, *told: str) -> tuple[str, str, tuple[str, ...]]:
+    """A wrong maintenance window, which its messages are about."""
+    return "maintenance: []", f"maintenance: [{window}]", tuple(f"incidents.maintenance[0]{each}" for each in told)
+
+
+WRONG = (
+    (
+        ROUTE,
+        "{grades: [P1, P2, P3, P4], to: [github, pigeon]}",
+        ("incidents.routes[0].to[1]: 'pigeon' is no tracker; allowed: github",),
+    ),
+    (
+        "gather_seconds: 30",
+        "fallback: pigeon",
+        ("incidents.fallback: 'pigeon' is no tracker; allowed: github",),
+    ),
+    of_window(
+        '{start: "09:00", end: "10:00", why: x, groups: [nodes, moon]}',
+        ".groups[1]: 'moon' is no group; allowed: nodes",
+    ),
+    (
+        ROUTE,
+        "{grades: [P1, P5], to: [github]}",
+        ("incidents.routes[0].grades[1]: 'P5' is not allowed; allowed: P1, P2, P3, P4",),
+    ),
+    (ROUTE, "{grades: [], to: [github]}", ("incidents.routes[0].grades: must name at least one",)),
+    (ROUTE, "{grades: [P1, P2, P3, P4], to: []}", ("incidents.routes[0].to: must name at least one",)),
+    (ROUTE, "{grades: P1, to: [github]}", ("incidents.routes[0].grades: 'P1' is not a list",)),
+    (ROUTE, "{grades: [P1], to: [1.5]}", ("incidents.routes[0].to[0]: 1.5 is not text; put it in quotes",)),
+    (
+        "gather_seconds: 30",
+        "gather_seconds: 0",
+        ("incidents.gather_seconds: 0 is not allowed; allowed: greater than 0",),
+    ),
+    (
+        "gather_seconds: 30",
+        "runbooks_url: wiki",
+        ("incidents.runbooks_url: 'wiki' is not allowed; allowed: an https:// or http:// address",),
+    ),
+    ("container: node", "container: 'a b'", (f"groups.nodes.container: 'a b' is not allowed; allowed: {NAMES}",)),
+    ("  nodes:", "  1nodes:", (f"groups.1nodes: '1nodes' is not a name; allowed: {NAMES}",)),
+    of_window("5", ": what stands here is not a mapping"),
+    of_window(
+        '{start: "25:00", end: "1:00", why: x}',
+        ".start: '25:00' is no time of day; allowed: 00:00 to 23:59",
+        ".end: '1:00' is no time of day; allowed: 00:00 to 23:59",
+    ),
+    of_window(
+        '{start: "12:00Z", end: "13:00:00.5", why: x}',
+        ".start: '12:00Z' is no time of day; allowed: 00:00 to 23:59",
+        ".end: '13:00:00.5' is no time of day; allowed: 00:00 to 23:59",
+    ),
+    of_window(
+        "{start: 9, end: null, why: x}",
+        ".start: 9 is no time of day; allowed: 00:00 to 23:59",
+        ".end: null is no time of day; allowed: 00:00 to 23:59",
+    ),
+    of_window('{start: "09:00", why: x}', ".end: is missing (allowed: 00:00 to 23:59)"),
+    of_window(
+        '{start: "09:00", end: "10:00", why: x, timezone: Mars}',
+        ".timezone: 'Mars' is no time zone; allowed: IANA's names, such as Europe/Berlin",
+    ),
+    of_window(
+        '{date: 2026-11-24, start: "09:00", end: "10:00", why: x}',
+        '.date: 2026-11-24 is read differently by YAML 1.1 and 1.2; write "2026-11-24" if text is meant',
+        ".date: is not known here (allowed: days, start, end, timezone, why, groups)",
+    ),
+    of_tracker("{type: teams}", f".type: 'teams' is not known; allowed: {TYPES}"),
+    of_tracker("{type: [slack]}", f".type: a list is not known; allowed: {TYPES}"),
+    of_tracker("{channel: C1}", f".type: is missing (allowed: {TYPES})"),
+    of_tracker(TOKEN, ": what stands here is not a mapping"),
+    of_tracker(f"[{TOKEN}]", ": a list is not a mapping"),
+    of_tracker(
+        f"{{type: slack, channel: C1, token_secret: a, token: {TOKEN}}}",
+        ".token: is not known here (allowed: api_url, channel, token_secret)",
+    ),
+    of_tracker("{type: slack, channel: C1}", f".token_secret: is missing (allowed: {SECRET})"),
+    of_tracker(
+        "{type: slack, channel: '#ops', token_secret: a}",
+        ".channel: '#ops' is not allowed; allowed: the channel's id, like C0123456789",
+    ),
+    of_tracker(
+        f"{{type: slack, channel: {TOKEN}, token_secret: a}}",
+        ".channel: '[redacted]' is not allowed; allowed: the channel's id, like C0123456789",
+    ),
+    of_tracker(
+        "{type: slack, chanel: C1, token_secret: a}",
+        ".channel: is missing (allowed: the channel's id, like C0123456789)",
+        ".chanel: is not known here; did you mean channel?",
+    ),
+    of_tracker(
+        "{type: slack, channel: C1, token_secret: 'my pass'}",
+        f".token_secret: what stands here is not allowed; allowed: {SECRET}",
+    ),
+    of_tracker("{type: slack, channel: C1, token_secret: ''}", f".token_secret: '' is not allowed; allowed: {SECRET}"),
+    of_tracker(
+        "{type: slack, channel: C1, token_secret: [pass]}", f".token_secret: a list is not text (allowed: {SECRET})"
+    ),
+    of_tracker(
+        "{type: slack, channel: C1, token_secret: 4711}",
+        f".token_secret: what stands here is not text; put it in quotes (allowed: {SECRET})",
+    ),
+    of_tracker(
+        "{type: slack, channel: C1, token_secret: 12e34}",
+        ".token_secret: what stands here is read differently by YAML 1.1 and 1.2; put it in quotes",
+    ),
+    of_tracker(
+        "{type: slack, channel: C1, token_secret: a, api_url: 'http://slack.com/api'}",
+        f".api_url: 'http://slack.com/api' is not allowed; allowed: {ADDRESS}",
+    ),
+    of_tracker(
+        "{type: slack, channel: C1, token_secret: a, api_url: 'http://localhost:80@x.y'}",
+        f".api_url: 'http://[redacted]@x.y' is not allowed; allowed: {ADDRESS}",
+    ),
+    of_tracker(
+        "{type: slack, channel: C1, token_secret: a, api_url: 'http://127.0.0.1.x.y'}",
+        f".api_url: 'http://127.0.0.1.x.y' is not allowed; allowed: {ADDRESS}",
+    ),
+    of_tracker(
+        "{type: jira, api_url: 'https://x.y', project: OPS, user: '', token_secret: a}",
+        ".user: '' is not allowed; allowed: the e-mail address that the API token belongs to",
+    ),
+    of_tracker(
+        "{type: servicenow, api_url: 'https://x.y', user: ' ', token_secret: a}",
+        ".user: ' ' is not allowed; allowed: the name of a ServiceNow user",
+    ),
+    of_tracker(
+        "{type: pagerduty, routing_key_secret: a, token_secret: b, user: ''}",
+        ".user: '' is not allowed; allowed: text that is not blank or null",
+    ),
+    of_tracker(
+        "{type: pagerduty, routing_key_secret: a, user: a@b.c}",
+        ".user: does nothing without token_secret; allowed: both, or no user",
+    ),
+)
+
+
+@pytest.mark.parametrize(("found", "put", "told"), WRONG)
+def test_wrong_value_is_told_in_these_words(tmp_path: Path, found: str, put: str, told: tuple[str, ...]) -> None:
+    """Each wrong value is told once, at its own line, in words that say what is allowed, and no secret is quoted."""
+    line = line_of(found.strip())
+    assert problems_of(tmp_path, (found, put)) == [f"wrong.yaml:{line}: {each}" for each in told]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "http://localhost:8000/slack", "https://slack.example/api?a=b"])
+def test_address_that_keeps_a_token_safe_is_taken(tmp_path: Path, url: str) -> None:
+    """Plain http is taken where it does not leave the machine."""
+    wanted = f"{{type: slack, channel: C1, token_secret: a, api_url: '{url}'}}"
+    path = tmp_path / "good.yaml"
+    path.write_text((FLEET / "development.yaml").read_text().replace(GITHUB, wanted))
+    (tracker,) = load(path).incidents.trackers.values()
+    assert isinstance(tracker, SlackTracker) and tracker.api_url == url
+
+
+def test_rule_between_keys_names_the_line_of_the_key_that_breaks_it(tmp_path: Path) -> None:
+    """A section of many lines is not what a person wants to be sent to."""
+    tracker = "\n      type: pagerduty\n      routing_key_secret: a\n      user: a@b.c"
+    (found,) = problems_of(tmp_path, (GITHUB, tracker))
+    assert found.startswith(f"wrong.yaml:{line_of(GITHUB) + 3}: incidents.trackers.github.user: does nothing")
+
+
+def test_grade_without_a_route_is_told_at_the_routes(tmp_path: Path) -> None:
+    """What is missing in all routes is told where they begin."""
+    (found,) = problems_of(tmp_path, (ROUTE, "{grades: [P1, P2, P3], to: [github]}"))
+    assert found.startswith(f"wrong.yaml:{line_of('routes:')}: incidents.routes: no route for P4")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
