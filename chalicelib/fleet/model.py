@@ -353,12 +353,6 @@ class Inhibition(Section):
     by: KindName
     kinds: Annotated[tuple[KindName, ...], Field(min_length=1)]
 
-    @model_validator(mode="after")
-    def _explains_others(self) -> Self:
-        if self.by in self.kinds:
-            raise ValueError(f"{self.by} cannot explain itself")
-        return self
-
 
 class Incidents(Section):
     """How trouble becomes tickets. The first three mean what they mean in Prometheus' Alertmanager.
@@ -396,6 +390,16 @@ class Incidents(Section):
         missing = {"P1", "P2", "P3", "P4"} - {grade for route in self.routes for grade in route.grades}
         if missing:
             raise ValueError(f"no route for {', '.join(sorted(missing))}: its tickets would be lost", "routes")
+        return self
+
+    @model_validator(mode="after")
+    def _explains_no_explanation(self) -> Self:
+        """Two kinds that explain each other would both never be told."""
+        explained = {kind for rule in self.inhibit for kind in rule.kinds}
+        for index, rule in enumerate(self.inhibit):
+            if rule.by in explained:
+                text = f"{rule.by} explains others and is itself explained; a kind may do one of the two"
+                raise ValueError(text, "inhibit", index, "by")
         return self
 
     def routes_of(self, grade: str) -> tuple[Route, ...]:

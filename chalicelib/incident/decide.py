@@ -66,7 +66,8 @@ def _people(incident: Incident, seen: Seen, now: datetime) -> Incident:
     by = next((c.tracker for c in copies if c.seen is TicketState.ACKNOWLEDGED), None)
     if by is not None and not incident.acknowledged:
         words = f"taken on in {by}"
-        incident = replace(incident, news=(*incident.news, words), timeline=(*incident.timeline, (now, words)))
+        timeline = (*incident.timeline, (now, words))[-MOST_TIMELINE:]
+        incident = replace(incident, news=(*incident.news, words), timeline=timeline)
     return replace(incident, copies=copies, acknowledged=by is not None)
 
 

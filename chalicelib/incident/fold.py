@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from chalicelib.fleet.model import Incidents
 from chalicelib.incident.model import Grade, Incident, Member, Report, Says, Stage
 
-MOST_MEMBERS = 800  # a record is one DynamoDB item of at most 400 KB
+MOST_MEMBERS = 500  # a record is one DynamoDB item of at most 400 KB, and letters and evidence are in it too
 MOST_CHANGES = 20
 MOST_NEWS = 20
 MOST_NOTES = 20
@@ -169,7 +169,7 @@ def _repeated(incident: Incident, known: Member, report: Report) -> Incident:
         known,
         grade=known.grade.or_worse(report.grade),
         count=known.count + firing,
-        title=report.title,
+        title=report.title if firing else known.title,
         until=report.until,
     )
     incident = _with(incident, member)

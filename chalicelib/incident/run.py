@@ -46,12 +46,21 @@ class Desk:
 
 
 def advance_incidents(desk: Desk, *, now: datetime, most: int = MOST_PER_CALL) -> int:
-    """Run a tick of each of at most `most` due incidents; returns of how many. Never raises for a tracker's failure."""
-    ran = 0
+    """Run a tick of each of at most `most` due incidents; returns of how many. A tracker's failure is no failure of it.
+
+    Another failure, of our own table say, stops no other incident, and is raised in the end.
+    """
+    ran, failures = 0, []
     for key in desk.outbox.due_incidents(now)[:most]:
         if not desk.may_go_on():  # they stay due
             break
-        ran += advance_incident(key, desk, now=now)
+        try:
+            ran += advance_incident(key, desk, now=now)
+        except OpsError as error:  # its claim ends with its lease, and it is due again
+            observe.alert("incident_tick_failed", incident=key, error=str(error), kind=type(error).__name__)
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return ran
 
 

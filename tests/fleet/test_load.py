@@ -167,6 +167,21 @@ def of_window(window: str, *told: str) -> tuple[str, str, tuple[str, ...]]:
 
 WRONG = (
     (
+        "{by: height_flat, kinds: [sync_lag, peers_low]}",
+        "{by: height_flat, kinds: [sync_lag]}\n    - {by: sync_lag, kinds: [peers_low]}",
+        ("incidents.inhibit[1].by: sync_lag explains others and is itself explained; a kind may do one of the two",),
+    ),
+    (
+        "{by: height_flat, kinds: [sync_lag, peers_low]}",
+        "{by: height_flat, kinds: [height_flat]}",
+        ("incidents.inhibit[0].by: height_flat explains others and is itself explained; a kind may do one of the two",),
+    ),
+    (
+        ROUTE,
+        '{grades: [P1, P2, P3, P4], to: [github], quiet: [{start: "20:00", end: "07:00"}]}',
+        ("incidents.routes[0]: P1 means look now: its route cannot have quiet hours",),
+    ),
+    (
         ROUTE,
         "{grades: [P1, P2, P3, P4], to: [github, pigeon]}",
         ("incidents.routes[0].to[1]: 'pigeon' is no tracker; allowed: github",),

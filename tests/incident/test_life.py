@@ -579,8 +579,8 @@ def test_record_of_a_thousand_members_stays_small(office: Office) -> None:
     office.pass_time(900)
     (ticket,) = office.main.tickets
     assert "1000 in all" in ticket.title
-    assert len(office.incident().members) == 800
-    assert len(dump(office.incident()).encode()) < 300_000
+    assert len(office.incident().members) == 500
+    assert len(dump(office.incident()).encode()) < 200_000
 
 
 def test_key_is_told_in_its_own_incident(office: Office) -> None:

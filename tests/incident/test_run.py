@@ -175,6 +175,18 @@ def test_hanging_tracker_costs_a_call_one_time_out(office: Office) -> None:
     assert told(office) == [5, 5]
 
 
+def test_incident_whose_tick_fails_stops_no_other(office: Office) -> None:
+    """The table throttles one of them: it is due again when its claim ends."""
+    for number in range(3):
+        direct(office, key=f"k-{number}")
+    office.calls.fail("outbox.save_incident", AwsUnavailableError("throttled"))
+    with pytest.raises(AwsUnavailableError):
+        office.tick()
+    assert told(office) == [2, 2]
+    office.pass_time(90)
+    assert told(office) == [3, 3]
+
+
 def test_storm_is_told_in_portions(office: Office) -> None:
     """One call handles a bounded number of incidents; the rest stays due."""
     for number in range(25):
