@@ -154,7 +154,18 @@ class House:
             evidence=self.evidence,
             lease_seconds=self.settings.lease_seconds,
             may_go_on=may_go_on,
+            wake=self._wake_incident,
         )
+
+    def _wake_incident(self, key: str, seconds: float) -> None:
+        """Ask for a tick of an incident; a lost wake is found by the schedule."""
+        from chalicelib import observe  # noqa: PLC0415
+        from chalicelib.errors import OpsError  # noqa: PLC0415
+
+        try:
+            self.queue.wake_incident(key, delay_seconds=seconds)
+        except OpsError as error:
+            observe.log("wake_lost", incident=key, error=str(error))
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -175,7 +186,7 @@ class House:
     def explain(self, incident: Incident, now: datetime) -> Explanation | None:
         """The port `Circumstances`: maintenance, an open rollout of the group, or other trouble of it."""
         from chalicelib.incident.alarms import key_of  # noqa: PLC0415
-        from chalicelib.incident.circumstances import inhibited_by, maintenance, rollout_under_way  # noqa: PLC0415
+        from chalicelib.incident.circumstances import inhibited_by, is_judged, maintenance, rollout_under_way  # noqa: PLC0415
         from chalicelib.rollout.model import OWNING  # noqa: PLC0415
         from chalicelib.rollout.render import incident_key  # noqa: PLC0415
 
@@ -183,8 +194,10 @@ class House:
         planned = maintenance(self.fleet.incidents, group, now)
         if planned is not None or group is None:
             return planned
-        state, _ = self.ledger.group(group)
-        rollout = self.ledger.rollout(state.active) if state.active else None
+        rollout = None
+        if is_judged(incident, self.fleet):
+            state, _ = self.ledger.group(group)
+            rollout = self.ledger.rollout(state.active) if state.active else None
         if rollout is not None and rollout.phase in OWNING:
             key = incident_key(rollout.environment, rollout.group, rollout.id)
             return rollout_under_way(rollout.id, rollout.phase.value, key)

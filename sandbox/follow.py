@@ -98,7 +98,7 @@ def tickets(world: World) -> list[dict[str, Any]]:
                 "id": copy.ticket,
                 "kind": incident.kind,
                 "severity": incident.grade.value,
-                "state": copy.shown.value,
+                "state": (copy.shown or copy.seen).value,
                 "title": copy.title or incident.title,
                 "trackers": [each.tracker for each in incident.copies if each.ticket is not None],
             }

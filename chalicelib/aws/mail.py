@@ -12,7 +12,7 @@ from collections.abc import Callable
 from chalicelib.aws.errors import translated
 from chalicelib.aws.session import Aws
 from chalicelib.errors import OpsError, TicketUnavailableError
-from chalicelib.incident.document import Document
+from chalicelib.incident.document import Document, Paragraph, line
 from chalicelib.incident.model import Ticket, TicketState
 from chalicelib.incident.ports import Page
 
@@ -44,7 +44,9 @@ class SnsMail:
     def create(self, page: Page) -> Ticket:
         """Send the page. The ticket's id is the episode's short name, which the subjects of its e-mails end with."""
         ticket = _short(page.marker)
-        self._send(page.title, ticket, _text(page.title, _facts(page), self._render(page.body)))
+        # What stands in the text could become a link in a mail program: the renderer sees to that.
+        title = self._render((Paragraph(line(page.title)),))
+        self._send(page.title, ticket, _text(title, _facts(page), self._render(page.body)))
         return Ticket(id=ticket, url="")
 
     def comment(self, ticket: str, body: Document, *, marker: str) -> None:

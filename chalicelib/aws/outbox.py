@@ -19,8 +19,8 @@ from chalicelib.aws.session import Aws
 from chalicelib.aws.table import OPEN, RECORD, Item, Table, delete, key, n, number_of, put, s, stamp, text_of
 from chalicelib.errors import LostRaceError
 from chalicelib.incident.model import Incident, Report
+from chalicelib.incident.ports import A_CLAIM
 
-FOLDED_A_CLAIM = 90  # leaves room in the transaction that drops them
 SEEN_KEPT = timedelta(days=3)  # EventBridge retries for a day, Lambda for six hours
 
 
@@ -59,7 +59,7 @@ class DynamoOutbox:
         return tuple(woken)
 
     def due_incidents(self, now: datetime) -> tuple[str, ...]:
-        """Keys of the incidents that are due, at most a page."""
+        """Keys of the incidents that are due, the longest first."""
         names = [str(text_of(item, "pk")) for item in self._table.due(now)]
         return tuple(name.removeprefix("INCIDENT#") for name in names if name.startswith("INCIDENT#"))
 
@@ -84,7 +84,7 @@ class DynamoOutbox:
         )
         if record is None:
             return None
-        items, more = self._table.query(_incident(key), "REPORT#", limit=FOLDED_A_CLAIM)
+        items, more = self._table.query(_incident(key), "REPORT#", limit=A_CLAIM)
         if more:
             asked = {
                 "UpdateExpression": "SET asked_at = :now, wake_at = :now",

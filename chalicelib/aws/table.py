@@ -33,6 +33,7 @@ OPEN = "OPEN"
 RECORD = "RECORD"
 INDEX = "open"
 DUE_A_PAGE = 50  # what is left over is due in the next minute too
+MOST_DUE = 1000
 KEYS_A_GET = 100  # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 WRITES_A_TRANSACTION = 100
 CONFLICTS = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
@@ -133,22 +134,23 @@ class Table:
         raise ThrottledError(f"could not write a transaction: met others on the same items {TRIES} times")
 
     def due(self, now: datetime) -> tuple[Item, ...]:
-        """What wanted a wake by now, at most a page: groups and incidents in one query.
+        """What wanted a wake by now, the longest due first: groups and incidents in one query.
 
         The answer is kept for the next caller with the same `now`, until something is written: an idle minute is one
         call.
         """
         if self._due is None or self._due[0] != now:
             with translated():
-                answer = self._client.query(
+                pages = self._client.get_paginator("query").paginate(
                     TableName=self.name,
                     IndexName=INDEX,
                     KeyConditionExpression="#open = :open AND wake_at <= :now",
                     ExpressionAttributeNames={"#open": "open"},
                     ExpressionAttributeValues={":open": s(OPEN), ":now": s(stamp(now))},
-                    Limit=DUE_A_PAGE,
+                    # A storm of incidents must not hide a group that is due: on to the next pages, but not for ever.
+                    PaginationConfig={"PageSize": DUE_A_PAGE, "MaxItems": MOST_DUE},
                 )
-            self._due = (now, tuple(answer["Items"]))
+                self._due = (now, tuple(item for page in pages for item in page["Items"]))
         return self._due[1]
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from chalicelib.fleet.model import Incidents, Maintenance
-from chalicelib.incident.model import Incident, Stage
+from chalicelib.fleet.model import Fleet, Incidents, Maintenance
+from chalicelib.incident.model import Grade, Incident, Stage
 from chalicelib.incident.ports import Explanation
 
 STEP = timedelta(minutes=1)
@@ -24,6 +24,13 @@ def _end_of(window: Maintenance, now: datetime) -> datetime | None:
     """The first minute out of the window; None when a day does not see it."""
     minute = now.replace(second=0, microsecond=0)
     return next((minute + STEP * i for i in range(1, A_DAY + 1) if not window.covers(minute + STEP * i)), None)
+
+
+def is_judged(incident: Incident, fleet: Fleet) -> bool:
+    """Whether an open rollout of the group looks at this itself: at the alarms that are bound to its services. Never a P1."""
+    group = fleet.groups.get(incident.group or "")
+    bound = {alarm for service in group.services.values() for alarm in service.alarms} if group is not None else set()
+    return incident.grade is not Grade.P1 and all(member.alarm in bound for member in incident.firing)
 
 
 def rollout_under_way(rollout: str, phase: str, incident: str) -> Explanation:

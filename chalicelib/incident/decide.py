@@ -125,7 +125,7 @@ def _told(incident: Incident, seen: Seen, policy: Incidents, now: datetime, *, t
 
 
 def _closed_by_a_person(copy: Copy) -> bool:
-    return copy.seen is TicketState.CLOSED and copy.shown is not TicketState.CLOSED
+    return copy.seen is TicketState.CLOSED and copy.shown is TicketState.OPEN
 
 
 def _opened_by_a_person(copy: Copy) -> bool:
@@ -227,6 +227,9 @@ def _written(incident: Incident, kind: LetterKind, letter: Letter, now: datetime
     if len(letters) > MOST_LETTERS:
         letters = (letters[0], *letters[-(MOST_LETTERS - 1) :])
     timeline = (*incident.timeline, (now, kind.value))[-MOST_TIMELINE:]
+    if kind in (LetterKind.RESOLVED, LetterKind.CLOSED, LetterKind.REOPENED):
+        # Recorded before it is done: should the answer be lost, our own close is not taken for a person's.
+        incident = replace(incident, copies=tuple(replace(copy, shown=None) for copy in incident.copies))
     return replace(incident, letters=letters, number=number, told_at=now, news=(), timeline=timeline)
 
 

@@ -10,10 +10,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from chalicelib.fleet.model import Incidents
-from chalicelib.incident.model import Grade, Incident, Member, Report, Says, Stage
+from chalicelib.incident.letters import marker_of
+from chalicelib.incident.model import Grade, Incident, Leftover, Member, Report, Says, Stage, TicketState
 
-MOST_MEMBERS = 500  # a record is one DynamoDB item of at most 400 KB, and letters and evidence are in it too
+MOST_MEMBERS = 200  # a record is one DynamoDB item of at most 400 KB, and letters and evidence are in it too
 MOST_CHANGES = 20
+MOST_LEFTOVERS = 20
 MOST_NEWS = 20
 MOST_NOTES = 20
 MOST_TIMELINE = 60
@@ -82,8 +84,6 @@ def _is_over(incident: Incident, report: Report, known: Member | None, policy: I
     if incident.stage is Stage.ENDED:
         return True
     resolved = incident.since or report.at
-    if incident.letters:  # a tracker does not know yet that it was over: one ticket, not one that is left open for ever
-        return False
     return incident.stage is Stage.RESOLVED and report.at > resolved + timedelta(seconds=policy.reopen_seconds)
 
 
@@ -91,6 +91,8 @@ def _is_unseen(incident: Incident, report: Report, known: Member | None, policy:
     """Whether who closed the ticket did not mean this: a member of its own, or one that had been well for a while."""
     if known is None:
         return not incident.more_members
+    if report.direct and report.title != known.title:
+        return True  # what we did next is not what the person saw
     settled = known.since + timedelta(seconds=policy.settle_seconds)
     return known.says is Says.RESOLVED and report.at >= settled
 
@@ -110,8 +112,24 @@ def new_episode(incident: Incident, report: Report) -> Incident:
         labels=report.labels,
         members=tuple(replace(m, count=0) if m.says is Says.RESOLVED else m for m in incident.members),
         number=incident.number,
+        leftovers=(*incident.leftovers, *_left_open(incident))[-MOST_LEFTOVERS:],
         pending=incident.pending,
         version=incident.version,
+    )
+
+
+def _left_open(incident: Incident) -> tuple[Leftover, ...]:
+    """Tickets of this episode in trackers that were down when it ended: they are closed when those are back."""
+    return tuple(
+        Leftover(
+            tracker=copy.tracker,
+            ticket=copy.ticket,
+            marker=marker_of(incident),
+            title=copy.title or incident.title,
+            grade=incident.grade,
+        )
+        for copy in incident.copies
+        if copy.ticket is not None and copy.shown is not TicketState.CLOSED
     )
 
 
@@ -127,7 +145,12 @@ def _with_newcomer(incident: Incident, report: Report, name: str) -> Incident:
         until=report.until,
     )
     if len(incident.members) >= MOST_MEMBERS:
-        return _noted(replace(incident, more_members=incident.more_members + 1), report, f"{name} too")
+        counted = replace(incident, more_members=incident.more_members + 1)
+        return (
+            _noted(_taken_over(counted, report), report, _words(report, name))
+            if report.says is Says.FIRING
+            else counted
+        )
     incident = replace(incident, members=(*incident.members, member))
     if report.says is not Says.FIRING:
         return incident  # kept, so that an older word that comes later is known to be older

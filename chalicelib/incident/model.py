@@ -10,6 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from chalicelib.incident.document import Document
+from chalicelib.incident.redact import line_of
+
+MOST_TITLE = 300
 
 
 class Grade(StrEnum):
@@ -71,6 +74,10 @@ class Report:
     metric: Metric | None = None
     direct: bool = False
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Clean the title: it is stored, and goes into news and timelines as it is."""
+        object.__setattr__(self, "title", line_of(self.title, MOST_TITLE))
 
 
 class Stage(StrEnum):
@@ -149,12 +156,23 @@ class Copy:
     told: int = 0  # number of the last letter that it has
     grade: Grade | None = None  # title, grade and state as we left them
     title: str = ""
-    shown: TicketState = TicketState.OPEN
+    shown: TicketState | None = TicketState.OPEN  # None: we are about to change it, and it may look either way
     seen: TicketState = TicketState.OPEN  # as it was last read
     attempts: int = 0  # failed deliveries in a row
     failing_since: datetime | None = None
     next_try: datetime | None = None
     trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A ticket of an earlier episode that is still open in a tracker that could not be told of its end."""
+
+    tracker: str
+    ticket: str
+    marker: str
+    title: str
+    grade: Grade
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +212,7 @@ class Incident:
     acknowledged: bool = False
     flapping: bool = False
     why: str = ""  # what suppressed or closed it
+    leftovers: tuple[Leftover, ...] = ()
     pending: tuple[Report, ...] = ()
     version: int = 0
 

@@ -10,6 +10,8 @@ from typing import Protocol
 from chalicelib.incident.document import Document
 from chalicelib.incident.model import Grade, Incident, Report, Ticket, TicketState
 
+A_CLAIM = 90  # reports that a claim brings at most
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
@@ -62,7 +64,7 @@ class Outbox(Protocol):
         ...
 
     def due_incidents(self, now: datetime) -> tuple[str, ...]:
-        """Keys of the incidents that are due, at most a page."""
+        """Keys of the incidents that are due, the longest first."""
         ...
 
     def claim_incident(self, key: str, *, now: datetime, lease_seconds: int) -> Incident | None:

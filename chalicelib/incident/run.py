@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from chalicelib import observe
 from chalicelib.errors import LostRaceError, OpsError, TicketGoneError, TicketUnavailableError
@@ -17,11 +18,13 @@ from chalicelib.fleet.model import Incidents
 from chalicelib.incident.decide import Decision, Seen, decide
 from chalicelib.incident.fold import expired, fold
 from chalicelib.incident.letters import letter_marker, marker_of, page_of
-from chalicelib.incident.model import Copy, Grade, Incident, LetterKind, Report, Says, Stage, TicketState
-from chalicelib.incident.ports import Alarms, Circumstances, Evidence, Outbox, Tracker
+from chalicelib.incident.model import Copy, Grade, Incident, Leftover, LetterKind, Report, Says, Stage, TicketState
+from chalicelib.incident.ports import A_CLAIM, Alarms, Circumstances, Evidence, Outbox, Page, Tracker
 
 FIRST_RETRY_SECONDS = 15.0
 LONGEST_RETRY_SECONDS = 900.0
+GIVE_UP_AFTER = timedelta(days=7)  # the fallback has spoken long since
+SOON = timedelta(minutes=15)  # a queue holds a message so long
 MOST_PER_CALL = 10  # a delivery takes a few HTTP calls, and a tick must end
 ALARMS_READ = frozenset({Stage.GATHERING, Stage.SUPPRESSED, Stage.OPEN, Stage.SETTLING, Stage.CLOSED})
 READ_BACK = frozenset({Stage.OPEN, Stage.SETTLING, Stage.CLOSED})
@@ -31,7 +34,8 @@ READ_BACK = frozenset({Stage.OPEN, Stage.SETTLING, Stage.CLOSED})
 class Desk:
     """What a tick of incidents works with. `down`: trackers that failed in this call and are not asked again in it.
 
-    `may_go_on` says whether enough of the call's time is left to ask one more tracker.
+    `may_go_on` says whether enough of the call's time is left to ask one more tracker. `wake` asks for a tick of an
+    incident after so many seconds; what is never asked for is found by the schedule.
     """
 
     outbox: Outbox
@@ -43,14 +47,12 @@ class Desk:
     lease_seconds: int
     down: set[str] = field(default_factory=set)
     may_go_on: Callable[[], bool] = lambda: True
+    wake: Callable[[str, float], None] = lambda _key, _seconds: None
 
 
 def advance_incidents(desk: Desk, *, now: datetime, most: int = MOST_PER_CALL) -> int:
-    """Run a tick of each of at most `most` due incidents; returns of how many. A tracker's failure is no failure of it.
-
-    Another failure, of our own table say, stops no other incident, and is raised in the end.
-    """
-    ran, failures = 0, []
+    """Run a tick of each of at most `most` due incidents; returns of how many. One incident's failure stops no other."""
+    ran = 0
     for key in desk.outbox.due_incidents(now)[:most]:
         if not desk.may_go_on():  # they stay due
             break
@@ -58,9 +60,7 @@ def advance_incidents(desk: Desk, *, now: datetime, most: int = MOST_PER_CALL) -
             ran += advance_incident(key, desk, now=now)
         except OpsError as error:  # its claim ends with its lease, and it is due again
             observe.alert("incident_tick_failed", incident=key, error=str(error), kind=type(error).__name__)
-            failures.append(error)
-    if failures:
-        raise failures[0]
+            observe.count("IncidentTickFailed")
     return ran
 
 
@@ -81,17 +81,26 @@ def advance_incident(key: str, desk: Desk, *, now: datetime) -> bool:
         _log(claimed, decision)
         _attach(decision, desk, now)
         told = _tell(decision.incident, desk, now)
-        desk.outbox.save_incident(told, wake_at=_wake(told, decision.wake_at))
+        wake_at = _wake(told, decision.wake_at, now)
+        desk.outbox.save_incident(told, wake_at=wake_at)
     except LostRaceError:  # our lease ran out; the other tick finds what we told by its markers
         observe.log("incident_lost_race", incident=key)
         return False
+    if len(reports) >= A_CLAIM:  # a storm: the rest waits for nothing
+        desk.wake(key, 0.0)
+    elif wake_at is not None and wake_at - now <= SOON:
+        desk.wake(key, (wake_at - now).total_seconds())
     return True
 
 
-def retry_seconds(attempts: int) -> float:
-    """Patience after this many failures in a row: 15 s, doubled each time, at most 15 minutes."""
+def retry_seconds(attempts: int, name: str = "") -> float:
+    """Patience after this many failures in a row: 15 s, doubled each time, at most 15 minutes.
+
+    Up to a fifth less by `name`: incidents that failed together do not come back together.
+    """
     doublings = min(max(0, attempts - 1), 10)
-    return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << doublings))
+    jitter = crc32(f"{name}/{attempts}".encode()) % 1000 / 5000 if name else 0.0
+    return min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << doublings)) * (1 - jitter)
 
 
 def _look(incident: Incident, desk: Desk, now: datetime) -> tuple[Incident, Seen]:
@@ -113,7 +122,7 @@ def _read_back(copy: Copy, incident: Incident, tickets: dict[str, TicketState], 
     if copy.ticket is None or tracker is None or _waits(copy, now):
         return copy
     if copy.tracker in desk.down:
-        return _held_back(copy, now)
+        return _held_back(copy, incident, now)
     try:
         ticket = tracker.read(copy.ticket)
     except TicketGoneError as error:
@@ -187,11 +196,37 @@ def _attach(decision: Decision, desk: Desk, now: datetime) -> None:
 
 
 def _tell(incident: Incident, desk: Desk, now: datetime) -> Incident:
-    """Bring every copy up to date; a letter that all of them have is done with."""
-    copies = tuple(_tell_copy(copy, incident, desk, now) for copy in incident.copies)
-    least = min((copy.told for copy in copies), default=incident.number)
+    """Bring every copy up to date, recording how far that came; a letter that all of them have is done with."""
+    for place, copy in enumerate(incident.copies):
+        told = _tell_copy(copy, incident, desk, now)
+        if told is copy:
+            continue
+        incident = replace(incident, copies=(*incident.copies[:place], told, *incident.copies[place + 1 :]))
+        if place + 1 < len(incident.copies):  # a call that ends here has not told it in vain
+            desk.outbox.save_incident(incident, wake_at=None, keep=True)
+    least = min((copy.told for copy in incident.copies), default=incident.number)
     letters = tuple(letter for letter in incident.letters if letter.number > least)
-    return replace(incident, copies=copies, letters=letters)
+    leftovers = tuple(each for each in incident.leftovers if not _closes(each, desk))
+    return replace(incident, letters=letters, leftovers=leftovers)
+
+
+def _closes(leftover: Leftover, desk: Desk) -> bool:
+    """Close the ticket of an earlier episode; True when there is nothing more to do about it."""
+    tracker = desk.trackers.get(leftover.tracker)
+    if tracker is None:
+        return True
+    if leftover.tracker in desk.down or not desk.may_go_on():
+        return False
+    page = Page(marker=leftover.marker, title=leftover.title, body=(), labels=(), grade=leftover.grade)
+    try:
+        tracker.update(leftover.ticket, page, TicketState.CLOSED)
+    except TicketGoneError:
+        return True
+    except TicketUnavailableError as error:
+        desk.down.add(leftover.tracker)
+        observe.log("leftover_not_closed", tracker=leftover.tracker, ticket=leftover.ticket, error=str(error))
+        return False
+    return True
 
 
 def _tell_copy(copy: Copy, incident: Incident, desk: Desk, now: datetime) -> Copy:
@@ -204,9 +239,16 @@ def _tell_copy(copy: Copy, incident: Incident, desk: Desk, now: datetime) -> Cop
         over = _state_of(incident) is TicketState.CLOSED  # it heard of nothing, and need not
         return replace(copy, told=incident.number, shown=TicketState.CLOSED) if over else copy
     if copy.tracker in desk.down:
-        return _held_back(copy, now)
+        return _held_back(copy, incident, now)
     if not desk.may_go_on():
         return replace(copy, next_try=now)
+    if copy.failing_since is not None and now - copy.failing_since > GIVE_UP_AFTER:
+        observe.alert(
+            "ticket_given_up", incident=incident.key, tracker=copy.tracker, ticket=copy.ticket, error=copy.trouble
+        )
+        return replace(
+            copy, told=incident.number, shown=_state_of(incident), failing_since=None, attempts=0, next_try=None
+        )
     known = [copy]
     try:
         _bring_up_to_date(known, incident, tracker, desk.policy)
@@ -247,6 +289,8 @@ def _bring_up_to_date(known: list[Copy], incident: Incident, tracker: Tracker, p
         copy = replace(copy, ticket=ticket.id, url=ticket.url, told=_on_the_page(incident))
         if found is None:  # one that was there may look otherwise
             copy = replace(copy, title=page.title, grade=page.grade)
+        elif found.state is TicketState.CLOSED and state is TicketState.OPEN:  # a person was faster than our next try
+            copy = replace(copy, title=page.title, grade=page.grade, seen=TicketState.CLOSED)
         known.append(copy)
     ticket_id = copy.ticket or ""
     for letter in incident.letters:
@@ -281,9 +325,9 @@ def _waits(copy: Copy, now: datetime) -> bool:
     return copy.next_try is not None and now < copy.next_try
 
 
-def _held_back(copy: Copy, now: datetime) -> Copy:
+def _held_back(copy: Copy, incident: Incident, now: datetime) -> Copy:
     """Its tracker failed another incident in this call; whether it fails this one as well is seen later."""
-    patience = timedelta(seconds=retry_seconds(copy.attempts))
+    patience = timedelta(seconds=retry_seconds(copy.attempts, incident.key))
     return replace(copy, attempts=copy.attempts + 1, failing_since=copy.failing_since or now, next_try=now + patience)
 
 
@@ -297,13 +341,15 @@ def _postponed(copy: Copy, incident: Incident, error: TicketUnavailableError, no
         error=str(error),
     )
     observe.count("TicketDeliveryFailed", tracker=copy.tracker)
-    patience = max(retry_seconds(failed.attempts), error.retry_after)
+    patience = max(retry_seconds(failed.attempts, incident.key), error.retry_after)
     return replace(failed, next_try=now + timedelta(seconds=patience))
 
 
-def _wake(incident: Incident, wake_at: datetime | None) -> datetime | None:
-    """Sooner, when a copy is to be tried again, or its tracker's budget ends before that."""
+def _wake(incident: Incident, wake_at: datetime | None, now: datetime) -> datetime | None:
+    """Sooner, when a copy is to be tried again."""
     times = [copy.next_try for copy in incident.copies if copy.next_try is not None]
+    if incident.leftovers:
+        times.append(now + timedelta(seconds=LONGEST_RETRY_SECONDS))
     if wake_at is not None:
         times.append(wake_at)
     return min(times, default=None)

@@ -51,7 +51,7 @@ def with_ends(
     """The reports of a tick with those that end trouble, and the state that remembers which trouble is open.
 
     A release that went wrong is over when a later one was promoted, or what runs was adopted; a wait for approval is over
-    when it was given.
+    when it was given, and what was held when it goes on.
     """
     said = {report.member for report in reports}
     open_troubles = dict.fromkeys((*state.troubles, *(report.member for report in reports)))
@@ -64,7 +64,7 @@ def with_ends(
             why = f"rollout {rollout.id}: {rollout.why}"
             ends += [_end(rollout, trouble, why, now) for trouble in open_troubles]
             open_troubles = {}
-        elif was is Phase.AWAITING_APPROVAL and rollout.id in open_troubles:
+        elif was in (Phase.AWAITING_APPROVAL, Phase.HELD) and rollout.id in open_troubles:
             ends.append(_end(rollout, rollout.id, f"it waits no more: {rollout.why}", now))
             del open_troubles[rollout.id]
     return replace(state, troubles=tuple(open_troubles)[-TROUBLES:]), (*reports, *ends)

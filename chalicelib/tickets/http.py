@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -21,6 +22,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 7.0
 LONGEST_RETRY_AFTER = 3600.0
 RATE_LIMIT_SECONDS = 60.0  # where a tracker says no time
+CHUNK, MOST_BODY = 65_536, 20_000_000
 MOST_SAID = 160
 MOST_HARMLESS = 8  # shorter words of a header are no secret
 GONE = frozenset({404, 410})
@@ -52,15 +54,20 @@ class Caller:
         headers = {"Content-Type": "application/json", "User-Agent": "xai-ops", **self.headers(secret)}
         body = None if payload is None else json.dumps(payload).encode()
         try:
-            response = self._pool().request(method, self.api_url + path, body=body, headers=headers, redirect=False)
+            response = self._pool().request(
+                method, self.api_url + path, body=body, headers=headers, redirect=False, preload_content=False
+            )
+            data = _whole(response)
         except HTTPError as error:
             raise TicketUnavailableError(f"could not reach {self.name} for {what}: {type(error).__name__}") from error
         if not 200 <= response.status < 300:
-            raise self._refused(what, response, (secret, *(value.rpartition(" ")[2] for value in headers.values())))
-        if not response.data:
+            raise self._refused(
+                what, response, data, (secret, *(value.rpartition(" ")[2] for value in headers.values()))
+            )
+        if not data:
             return None
         try:
-            return json.loads(response.data)
+            return json.loads(data)
         except (ValueError, RecursionError) as error:
             raise TicketUnavailableError(f"{what} answered {response.status} with something that is no JSON") from error
 
@@ -73,9 +80,11 @@ class Caller:
             raise TicketUnavailableError(f"the token for {self.name} is empty or has characters that no token has")
         return token
 
-    def _refused(self, what: str, response: BaseHTTPResponse, hidden: Iterable[str]) -> TicketUnavailableError:
+    def _refused(
+        self, what: str, response: BaseHTTPResponse, data: bytes, hidden: Iterable[str]
+    ) -> TicketUnavailableError:
         """Say what the tracker said, and what to do; a gateway may repeat the credentials that it refuses."""
-        status, said = response.status, self._words(response.data)
+        status, said = response.status, self._words(data)
         for each in hidden:
             said = said.replace(each, "[redacted]") if len(each) >= MOST_HARMLESS else said
         said = said[:MOST_SAID]
@@ -109,6 +118,21 @@ class Caller:
 
             self._http = PoolManager(retries=False, timeout=Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS))
         return self._http
+
+
+def _whole(response: BaseHTTPResponse) -> bytes:
+    """The body. A time-out holds for each packet only: a body that drips is given up, and so is one without end."""
+    from urllib3.exceptions import ReadTimeoutError, ResponseError  # noqa: PLC0415 - as above
+
+    give_up, data = time.monotonic() + READ_SECONDS, b""
+    while chunk := response.read1(CHUNK):
+        data += chunk
+        if time.monotonic() > give_up:
+            raise ReadTimeoutError(None, "", "the answer drips")  # type: ignore[arg-type]
+        if len(data) > MOST_BODY:
+            raise ResponseError("the answer is too long")
+    response.release_conn()
+    return data
 
 
 def retry_after(value: str | None) -> float:

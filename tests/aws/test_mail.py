@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from chalicelib.errors import TicketUnavailableError
 from chalicelib.incident.document import Code, Document, Heading, paragraph
 from chalicelib.incident.model import Grade, TicketState
 from chalicelib.incident.ports import Page
+from chalicelib.tickets.plain import plain
 from tests.fakes.cloud import REGION, fresh_session
 
 ACCOUNT = "123456789012"
@@ -30,8 +32,8 @@ PAGE = Page(
 
 
 def render(document: Document) -> str:
-    """Plain text enough for a test."""
-    return "\n".join(str(getattr(block, "text", "") or block) for block in document)
+    """The renderer that wiring gives it."""
+    return plain(document)
 
 
 def mail(aws: Aws, *, topic: str = TOPIC) -> SnsMail:
@@ -59,8 +61,13 @@ def test_created_ticket_is_an_email_with_everything(sns: Aws) -> None:
     assert subject == f"nodes: memory at 93 % [{ticket.id}]"
     assert text.startswith("nodes: memory at 93 %\n\nGrade: P2\nLabels: memory_high, xai-ops\n")
     assert f"Marker: {MARKER}" in text
-    assert "line 1\nline 2" in text
-    assert ticket.state is TicketState.OPEN
+    assert "    line 1\n    line 2" in text
+
+
+def test_address_in_a_title_is_no_link(sns: Aws) -> None:
+    """An image's tag may be a host's name, and mail programs link what looks like one."""
+    mail(sns).create(replace(PAGE, title="[staging] nodes: xai/node:www.evil.test HELD"))
+    assert "www.evil.test" not in sent()[0][1]
 
 
 def test_every_email_of_an_episode_ends_with_the_same_name(sns: Aws) -> None:

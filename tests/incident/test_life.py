@@ -579,7 +579,7 @@ def test_record_of_a_thousand_members_stays_small(office: Office) -> None:
     office.pass_time(900)
     (ticket,) = office.main.tickets
     assert "1000 in all" in ticket.title
-    assert len(office.incident().members) == 500
+    assert len(office.incident().members) == 200
     assert len(dump(office.incident()).encode()) < 200_000
 
 

@@ -547,4 +547,12 @@ class _Data:
     """What urllib3 hands back, as far as it is read."""
 
     def __init__(self, answered: Answered) -> None:
-        self.status, self.headers, self.data = answered.status, answered.headers, json.dumps(answered.body).encode()
+        self.status, self.headers, self._data = answered.status, answered.headers, json.dumps(answered.body).encode()
+
+    def read1(self, amount: int) -> bytes:
+        """The next of the body."""
+        chunk, self._data = self._data[:amount], self._data[amount:]
+        return chunk
+
+    def release_conn(self) -> None:
+        """There is none."""
