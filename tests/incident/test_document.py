@@ -57,6 +57,38 @@ SECRETS = {
     "presigned": ("https://b.s3.amazonaws.com/k?X-Amz-Signature=deadbeefcafe01&x=1", "deadbeefcafe01"),
     "session": ("?X-Amz-Security-Token=IQoJb3JpZ2luX2VjE&x=1", "IQoJb3JpZ2lu"),
     "hidden": ("pass\u200bword=\x1b[31mhunter2", "hunter2"),
+    "identity": ('XAI_NODE_IDENTITY={"kty":"OKP","d":"abcdefsecret"}', "abcdefsecret"),
+    "bare routing key": ("routing_key 0123456789abcdef0123456789abcdef is refused", "0123456789abcdef"),
+    "slack app token": ("xapp-1-A0B1C2-1234567890-abcdef", "1234567890"),
+    "slack workflow": ("https://hooks.slack.com/workflows/T0/A1/77/s3cr3tpart", "s3cr3tpart"),
+    "encryption key": ("encryption_key=Zm9vYmFy", "Zm9vYmFy"),
+    "hmac key": ("hmac-key: Zm9vYmFy", "Zm9vYmFy"),
+    "signing key": ("signing key: Zm9vYmFy", "Zm9vYmFy"),
+    "database pass": ("DB_PASS=hunter22", "hunter22"),
+    "miner pass": ("XAI_MINER_PASS=hunter22", "hunter22"),
+    "mnemonic": ("mnemonic: legal winner thank year wave sausage worth useful", "sausage"),
+    "seed phrase": ("seed phrase: legal winner thank year wave sausage worth useful", "sausage"),
+    "seed words": ("seed: legal winner thank year", "winner"),
+    "extended key": ("loaded xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqj", "s21ZrQH143K3"),
+    "hex private key": ("private key 0x4c0883a69102937d6231471b5dbb6204fe512961", "4c0883a6"),
+    "basic authorization": ("sent Basic b3BzOmh1bnRlcjIyMg==", "b3BzOmh1"),
+    "bytes of a header": ("b'Authorization': b'Basic b3BzOmh1bnRlcjIyMg=='", "b3BzOmh1"),
+    "option": ("xai --rpc-password hunter22 --port 8080", "hunter22"),
+    "curl option": ("curl -u ops:hunter22 https://x.test", "hunter22"),
+    "signature": (
+        "AWS4-HMAC-SHA256 Credential=x, SignedHeaders=host, Signature=fe5f80f77d5fa3beca038a248ff027",
+        "fe5f80f77d",
+    ),
+    "password with an at": ("postgres://xai:p@ssw0rd@db/explorer", "ssw0rd"),
+    "password with a slash": ("postgres://xai:pa/ssw0rd@db/explorer", "ssw0rd"),
+    "password of words": ("password: two words", "words"),
+    "escaped quote": (r'"password": "a\"b-secret-tail"', "secret-tail"),
+    "json in json": (r'{"msg": "{\\"db_password\\": \\"hunter22\\"}"}', "hunter22"),
+    "second cookie": ("Cookie: session=abc; csrf=hunter22", "hunter22"),
+    "pgp": (
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\\nlQOYBF\\n-----END PGP PRIVATE KEY BLOCK-----".replace("\\n", "\n"),
+        "lQOYBF",
+    ),
 }
 
 
@@ -82,11 +114,30 @@ def test_secret_is_masked_wherever_it_stands(name: str) -> None:
         "unable to pull secrets or registry auth: execution resource retrieval failed",
         "hash at 34 is 0000abcdef12, the fleet's is 0000fedcba98",
         "ModuleNotFoundError: No module named 'xai.core.wallets'",
+        "token_count=15 token_ttl=300 tokens: 3",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 of task 0123456789abcdef0123456789abcdef",
+        "http://10.0.1.7:8080/stats?by=ops@xai answered 503",
+        "Basic authentication is not offered",
+        "could not read the token for GitHub: no secret xai-ops/production/tickets",
     ],
 )
 def test_evidence_is_not_masked(harmless: str) -> None:
     """What a person needs to find the cause stays readable: also which secret is missing."""
     assert redact_secrets(harmless) == harmless
+
+
+def test_key_whose_head_was_cut_off_is_masked() -> None:
+    """A log's tail begins in the middle of it."""
+    body = "\n".join(["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj"] * 29)
+    shown = redact_secrets(f"kqhkiG9w0BAQ\n{body}\n-----END PRIVATE KEY-----\nstarted")
+    assert shown == "[redacted]\nstarted"
+
+
+@given(st.text() | st.sampled_from([whole for whole, _ in SECRETS.values()]))
+def test_masking_twice_is_masking_once(raw: str) -> None:
+    """What is shown is what was stored, however often it is cleaned."""
+    once = redact_secrets(raw)
+    assert redact_secrets(once) == once
 
 
 @given(st.text())
