@@ -16,7 +16,9 @@ from sandbox.world import World
 
 ENDS = TERMINAL | {Phase.HELD, Phase.AWAITING_APPROVAL}
 LONGEST_SECONDS, LONGEST_ROLLOUT = 120.0, 7200.0  # real and sandbox seconds: a guard, beyond the deadlines of staging
-TICKET_PATIENCE_SECONDS = 15.0  # real, for the ticket to arrive after the end
+TICKET_PATIENCE_SECONDS = (
+    45.0  # real, for the ticket to arrive after the end: longer than the claim of a tick that died
+)
 
 
 def follow(world: World, group: str, digest: str, tell: Callable[[Rollout], None] = lambda _rollout: None) -> Rollout:
