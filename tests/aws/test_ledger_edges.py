@@ -14,6 +14,7 @@ from botocore.exceptions import ReadTimeoutError
 from chalicelib.aws.ledger import INBOX_A_CLAIM, DynamoLedger
 from chalicelib.aws.session import Aws
 from chalicelib.errors import AwsUnavailableError, LostRaceError, MisconfiguredError, ThrottledError
+from chalicelib.incident.model import Grade, Report
 from chalicelib.rollout.ports import Claim, Entry
 from tests.contracts.test_ledger import NOW, a_hold, a_push, a_report, a_rollout
 from tests.fakes.cloud import TABLE, make_table
@@ -212,6 +213,19 @@ def test_idle_minute_is_one_query_for_groups_and_incidents(aws: Aws, ledger: Dyn
     assert asked == ["Query"]
     ledger.put_request(a_hold(), now=NOW)
     assert ledger.due_groups(NOW) == (("nodes", 0),)
+
+
+def test_storm_of_due_incidents_hides_no_group_that_is_due(ledger: DynamoLedger) -> None:
+    """More of them than a page of the index, and all of them longer due."""
+    reports = [
+        Report(id=f"rep-{i}", key=f"k-{i}", kind="alarm", grade=Grade.P3, title="t", at=NOW, member="m")
+        for i in range(60)
+    ]
+    ledger.put_reports(reports, wake_at=NOW)
+    ledger.put_request(a_hold(), now=NOW + timedelta(seconds=1))
+    later = NOW + timedelta(seconds=2)
+    assert ledger.due_groups(later) == (("nodes", 0),)
+    assert len(ledger.due_incidents(later)) == 60
 
 
 def test_stale_claim_of_the_same_owner_is_a_lost_race(ledger: DynamoLedger) -> None:
