@@ -6,7 +6,6 @@
 - what an event function could not do after Lambda's own retries goes to the dead queue
 - one failed wake message does not bring back its batch (ReportBatchItemFailures)
 - a rule's retries and dead queue are put back: `chalice deploy` wipes them
-- logs are kept for 30 days
 
 Safe to repeat: it reads first, changes what differs, and prints each change. Exit status: 0 done or nothing to do, 1 something
 that Terraform or `chalice deploy` should have made is missing, 2 wrong usage.
@@ -26,7 +25,6 @@ from botocore.exceptions import ClientError
 from tools.policies import EVENT_FUNCTIONS, TICK_FUNCTION
 from tools.stages import Stage, read_stage, stage_names
 
-LOG_DAYS = 30
 # An event is a hint to look: after an hour the schedule has looked sixty times.
 RETRIES = 2
 MOST_SECONDS = 3600
@@ -52,7 +50,6 @@ def changes(stage: Stage, clients: Clients) -> Iterator[Change]:
     """All that differs from what it should be; reads only. Raises IncompleteDeploymentError."""
     for function in stage.functions:
         yield from _recursion(stage, clients("lambda"), function)
-        yield from _log_retention(stage, clients("logs"), function)
     for function in EVENT_FUNCTIONS:
         yield from _on_failure(stage, clients("lambda"), function)
     yield from _batch_failures(stage, clients("lambda"))
@@ -134,19 +131,6 @@ def _put_targets(client: Any, rule: str, targets: Sequence[Mapping[str, Any]]) -
     answer = client.put_targets(Rule=rule, Targets=targets)
     if answer["FailedEntryCount"]:
         raise IncompleteDeploymentError(f"could not put the targets of {rule}: {answer['FailedEntries']}")
-
-
-def _log_retention(stage: Stage, client: Any, function: str) -> Iterator[Change]:
-    group = f"/aws/lambda/{stage.function_name(function)}"
-    answer = client.describe_log_groups(logGroupNamePrefix=group)
-    found = {each["logGroupName"]: each.get("retentionInDays") for each in answer["logGroups"]}
-    if group not in found:  # Lambda makes it with the first line, and would then keep it for ever
-        yield Change(what=f"{group}: made", mend=lambda: client.create_log_group(logGroupName=group))
-    if found.get(group) != LOG_DAYS:
-        yield Change(
-            what=f"{group}: kept for {LOG_DAYS} days",
-            mend=lambda: client.put_retention_policy(logGroupName=group, retentionInDays=LOG_DAYS),
-        )
 
 
 def _found(what: str, call: Callable[[], Any]) -> Any:

@@ -5,7 +5,7 @@ A call in chalicelib/aws without a row here fails a test, and so does a row with
 action of its name (PassRole, TagResource, KMS): that is why the table is written by hand.
 
 Names that Terraform must keep: the fleet's services, their task definition families, and their task and execution roles begin
-with `CLUSTER-`, the containers' log groups with `/ecs/CLUSTER/`.
+with `CLUSTER-`, the containers' log groups with `/ecs/CLUSTER/`. A service whose name begins otherwise has a family of its own name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ Condition = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Actions on resources. {service}, {repository}, {token_secret} and {topic} stand for each of the fleet's."""
+    """Actions on resources. {service}, {repository}, {token_secret} and {topic} stand for each of the fleet's.
+
+    {stray} is each service whose name does not begin with the cluster's.
+    """
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
@@ -48,7 +51,10 @@ def _via(service: str) -> Grant:
 
 _CLUSTER: Condition = {"ArnEquals": {"ecs:cluster": "arn:aws:ecs:{region}:{account}:cluster/{cluster}"}}
 _SERVICES = ("arn:aws:ecs:{region}:{account}:service/{cluster}/{service}",)
-_FAMILIES = ("arn:aws:ecs:{region}:{account}:task-definition/{cluster}-*:*",)
+_FAMILIES = tuple(
+    f"arn:aws:ecs:{{region}}:{{account}}:task-definition/{family}:*"
+    for family in ("{cluster}-*", "{stray}", "{stray}-smoke")
+)
 _TABLE = ("arn:aws:dynamodb:{region}:{account}:table/{table}",)
 _ECS, _ECR = _REFERENCE + "amazonelasticcontainerservice.html", _REFERENCE + "amazonelasticcontainerregistry.html"
 _DYNAMODB, _SQS = _REFERENCE + "amazondynamodb.html", _REFERENCE + "amazonsqs.html"
@@ -220,17 +226,29 @@ EVENT_FUNCTIONS = (
     "event_sweep",
 )
 TICK_FUNCTION = "rollout_tick"
-READING = frozenset({"dynamodb:batch_get_item", "dynamodb:get_item", "dynamodb:query"})
+LISTING = frozenset({"dynamodb:batch_get_item", "dynamodb:query"})
+READING = LISTING | {"dynamodb:get_item"}
 OPENING = frozenset({"s3:get_object"})  # a picture is opened by the HTTP API alone
-# Every other function runs the same tick, and so needs every call of it.
-CALLS_OF = {"status": READING, "incidents": READING, API_HANDLER: frozenset(CALLS)}
+SWEEPING = frozenset({"ecr:describe_images"})  # pushes whose event was lost are looked for by the sweep alone
+# Every function but those that only look runs the same tick, and so needs every call of it.
+TICKING = frozenset(CALLS) - OPENING - SWEEPING
+CALLS_OF = {
+    "status": READING,
+    "incidents": LISTING,
+    "event_sweep": TICKING | SWEEPING,
+    API_HANDLER: TICKING | OPENING,
+}
+
+
+def calls_of(function: str) -> frozenset[str]:
+    """The rows of the table that a function needs."""
+    return CALLS_OF.get(function, TICKING)
 
 
 def grants_of(function: str) -> tuple[Grant, ...]:
     """All that a function may do."""
-    calls = CALLS_OF.get(function, frozenset(CALLS) - OPENING)
     extra = CONSUMING if function == TICK_FUNCTION else FAILING if function in EVENT_FUNCTIONS else ()
-    return (*RUNNING, *extra, *(grant for call in sorted(calls) for grant in CALLS[call]))
+    return (*RUNNING, *extra, *(grant for call in sorted(calls_of(function)) for grant in CALLS[call]))
 
 
 def policy_of(stage: Stage, function: str) -> dict[str, Any]:
@@ -266,6 +284,7 @@ def _resources(grant: Grant, stage: Stage, function: str) -> list[str]:
     services = sorted(service for group in groups for service in group.services)
     every = {
         "{service}": services,
+        "{stray}": [service for service in services if not service.startswith(f"{stage.fleet.cluster}-")],
         "{repository}": sorted(group.repository for group in groups),
         "{token_secret}": sorted(_secrets(stage)),
         "{topic}": sorted(getattr(t, "topic", "") for t in stage.fleet.incidents.trackers.values() if t.type == "sns"),

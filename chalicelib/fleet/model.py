@@ -432,12 +432,34 @@ class Incidents(Section):
         return None
 
 
+Percent = Annotated[int, Field(gt=0, lt=100)]
+
+
+class Watch(Section):
+    """The limits at which CloudWatch alarms; Terraform builds the alarms from them. Lag is `limits.max_lag_blocks`."""
+
+    cpu_percent: Percent  # more, for five minutes
+    memory_percent: Percent  # more
+    disk_free_percent: Percent  # less, on a node's volume
+    api_error_percent: Percent  # more of the answers of a target group are 5xx
+    db_connections_percent: Percent  # more of the connections that the instances allow
+    height_flat_seconds: Annotated[  # no new block for so long; a period of CloudWatch
+        int, Field(ge=60, le=86_400, multiple_of=60, description="whole minutes in seconds, 60 to 86400")
+    ]
+    min_peers: Annotated[int, Field(ge=1)]  # fewer; a hint alone, peer counts lie
+    latency_seconds: Annotated[float, Field(gt=0)]  # the slowest 5 % of a target group's answers take longer
+    backup_max_age_seconds: Annotated[  # the last backup that succeeded is older; a day is CloudWatch's longest window
+        int, Field(ge=3600, le=86_400, multiple_of=3600, description="whole hours in seconds, 3600 to 86400")
+    ]
+
+
 class Fleet(Section):
     """One environment's fleet file."""
 
     environment: Literal["development", "staging", "production"]
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     cluster: Name
+    watch: Watch
     incidents: Incidents
     groups: Annotated[dict[Name, Group], Field(min_length=1)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import re
 import shlex
 import shutil
 import socket
@@ -17,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -172,7 +173,7 @@ class Plane:
             if service.configuration.get("maximumPercent", 200) <= 100:
                 ports |= service.ports  # stop before start: a node keeps its address, so that its peers find it again
             service.ports = ports
-        data_dir, scratch = self._data_dir(definition, key)
+        data_dir, scratch = self._data_dir(definition, key, _host(service))
         task = Task(
             arn=arn, definition=definition, created=now, started_by=started_by, group=group, service=service,
             deployment=deployment, cluster_arn=cluster_arn, container=container, ports=ports, data_dir=data_dir,
@@ -198,12 +199,12 @@ class Plane:
         task.version += 1
         self.publish(task_event(self, task, now))
 
-    def _data_dir(self, definition: Definition, key: str) -> tuple[Path, bool]:
+    def _data_dir(self, definition: Definition, key: str, host: str) -> tuple[Path, bool]:
         mounted = [m.get("sourceVolume") for m in definition.main.get("mountPoints") or []]
         for volume in definition.raw.get("volumes") or []:
             source = (volume.get("host") or {}).get("sourcePath")
             if source and volume.get("name") in mounted:
-                path = self.root.joinpath(*_inside(source))
+                path = self.root.joinpath(*_inside(host), *_inside(source))
                 path.mkdir(parents=True, exist_ok=True)
                 return path, False
         path = self.root / "scratch" / key
@@ -257,7 +258,7 @@ class Plane:
     def _start(self, task: Task, image: Image, now: datetime) -> None:
         container = task.container
         values = self._placeholders(task, container)
-        command = [_fill(word, values) for word in container.get("command") or image.command]
+        command = [_fill(word, values) for word in _command(task, image)]
         argv = [*(container.get("entryPoint") or []), *command]
         if not argv:
             self._failed_to_start(task, "CannotStartContainerError: no command specified", "exit", now)
@@ -601,6 +602,22 @@ def _tarpit() -> socket.socket:
     listener.bind(("127.0.0.1", 0))
     listener.listen(1000)
     return listener
+
+
+def _host(service: Service | None) -> str:
+    """The instance that a service is pinned to by an attribute; "" for whatever is pinned nowhere, which shares one."""
+    for constraint in service.raw.get("placementConstraints") or () if service is not None else ():
+        pinned = re.fullmatch(r"attribute:[\w.-]+ *== *([\w.-]+)", constraint.get("expression", ""))
+        if pinned is not None:
+            return str(pinned[1])
+    return ""
+
+
+def _command(task: Task, image: Image) -> Sequence[str]:
+    """What is run. An image of the sandbox is its program: what a definition's command names lies in a real image alone."""
+    asked, defined = task.container.get("command"), task.definition.main.get("command")
+    overridden = asked if asked != defined else None  # by RunTask
+    return overridden or image.command or asked or ()
 
 
 def _inside(source: str) -> list[str]:

@@ -32,7 +32,6 @@ class FakeDeployment:
         self.targets: dict[str, list[dict[str, Any]]] = {
             f"{stage.function_name(function)}-event": [{"Id": "1", "Arn": function}] for function in EVENT_FUNCTIONS
         }
-        self.retention: dict[str, int | None] = {f"/aws/lambda/{tick}": None, f"/aws/lambda/{tick}-other": 7}
 
     def client(self, service: str) -> FakeDeployment:
         """Every service's client is this object: their methods have different names."""
@@ -87,23 +86,3 @@ class FakeDeployment:
         self.writes.append("put_targets")
         self.targets[Rule] = Targets
         return {"FailedEntryCount": 0, "FailedEntries": []}
-
-    def describe_log_groups(self, *, logGroupNamePrefix: str) -> dict[str, Any]:
-        """Log groups by prefix; one that is kept for ever has no retentionInDays."""
-        return {
-            "logGroups": [
-                {"logGroupName": name, **({"retentionInDays": days} if days else {})}
-                for name, days in self.retention.items()
-                if name.startswith(logGroupNamePrefix)
-            ]
-        }
-
-    def create_log_group(self, *, logGroupName: str) -> None:
-        """Make one."""
-        self.writes.append("create_log_group")
-        self.retention[logGroupName] = None
-
-    def put_retention_policy(self, *, logGroupName: str, retentionInDays: int) -> None:
-        """Keep it for so long."""
-        self.writes.append("put_retention_policy")
-        self.retention[logGroupName] = retentionInDays

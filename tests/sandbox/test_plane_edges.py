@@ -106,6 +106,34 @@ def test_volume_without_a_host_is_scratch(stage: Stage) -> None:
     assert stage.tasks()[0].scratch
 
 
+def pinned(host: str) -> list[dict[str, str]]:
+    """A service that runs on one instance alone."""
+    return [{"type": "memberOf", "expression": f"attribute:xai.node == {host}"}]
+
+
+def test_each_instance_has_its_own_file_system(stage: Stage) -> None:
+    """The same path on two hosts is two folders; a service that moves to the other host finds the other's data."""
+    mounts = [{"sourceVolume": "data", "containerPath": "/data"}]
+    containers = [{"name": "app", "image": "app:v1", "mountPoints": mounts}]
+    volumes = [{"name": "data", "host": {"sourcePath": "/var/lib/data"}}]
+    stage.api.handle(
+        "RegisterTaskDefinition", {"family": "vol", "containerDefinitions": containers, "volumes": volumes}
+    )
+    for host in ("one", "two"):
+        stage.call("CreateService", serviceName=host, taskDefinition="vol", desiredCount=1, placementConstraints=pinned(host))
+    stage.run(20)
+    folders = {task.group: task.data_dir for task in stage.tasks()}
+    root = stage.plane.root
+    assert folders == {f"service:{host}": root / host / "var" / "lib" / "data" for host in ("one", "two")}
+
+
+def test_definitions_command_belongs_to_the_real_image(stage: Stage) -> None:
+    """An image of the sandbox is its program; only RunTask's override replaces it."""
+    stage.service(container={"command": ["python", "-m", "not.here"]})
+    stage.run(40)
+    assert stage.tasks()[0].status == "RUNNING"
+
+
 @pytest.mark.parametrize("command", [(), ("sh\0",)])
 def test_image_without_a_command_that_can_be_started_fails_to_start(tmp_path: Path, command: tuple[str, ...]) -> None:
     """It is the task that ends, not the data plane."""

@@ -23,7 +23,7 @@ def deployed(stage: Stage) -> FakeDeployment:
 
 
 def test_fresh_deployment_gets_what_chalice_cannot_set(stage: Stage, deployed: FakeDeployment) -> None:
-    """Loop, destinations, batch failures, rule retries and log retention are as they should be afterwards."""
+    """Loop, destinations, batch failures, and rule retries are as they should be afterwards."""
     assert main(["--stage", "staging"], clients=deployed.client) == 0
     assert [name for name, state in deployed.recursion.items() if state == "Allow"] == ["xai-ops-staging-rollout_tick"]
     assert deployed.mappings[0]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -34,8 +34,6 @@ def test_fresh_deployment_gets_what_chalice_cannot_set(stage: Stage, deployed: F
         assert (target["Id"], target["Arn"]) == ("1", function)
         assert target["DeadLetterConfig"] == {"Arn": stage.dead_queue_arn}
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
-    assert {deployed.retention[f"/aws/lambda/{stage.function_name(each)}"] for each in stage.functions} == {30}
-    assert deployed.retention["/aws/lambda/xai-ops-staging-rollout_tick-other"] == 7
 
 
 def test_second_run_changes_nothing(deployed: FakeDeployment, capsys: pytest.CaptureFixture[str]) -> None:

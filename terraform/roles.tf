@@ -1,0 +1,157 @@
+# Who may do what: tasks, hosts and CI. The functions' roles are Chalice's, their policies tools/policies.py's. Names begin with the
+# cluster's: the functions may pass those roles to tasks, and no other.
+
+data "aws_iam_policy_document" "tasks_assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+
+    # Against the confused deputy. Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${local.partition}:ecs:${local.fleet.region}:${local.account_id}:*"]
+    }
+  }
+}
+
+# What ECS does to start a container: pull it, read its secrets, open its log.
+resource "aws_iam_role" "execution" {
+  for_each = toset(["node", "web"])
+
+  name               = "${local.name}-${each.key}-execution"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+}
+
+data "aws_iam_policy_document" "execution" {
+  for_each = aws_iam_role.execution
+
+  statement {
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"] # knows no resource
+  }
+  statement {
+    actions = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = distinct([
+      for own in values(local.services) : aws_ecr_repository.image[own.repository].arn if(own.kind == "node") == (each.key == "node")
+    ])
+  }
+  statement {
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.containers.arn}:*"]
+  }
+  dynamic "statement" {
+    for_each = each.key == "node" && length(local.node_secret_names) > 0 ? [true] : []
+
+    content {
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [for secret in aws_secretsmanager_secret.node : secret.arn]
+    }
+  }
+  dynamic "statement" {
+    for_each = each.key == "node" && length(local.node_secret_names) > 0 ? [true] : []
+
+    content {
+      actions   = ["kms:Decrypt"]
+      resources = [aws_kms_key.ops.arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["secretsmanager.${local.fleet.region}.amazonaws.com"]
+      }
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "execution" {
+  for_each = aws_iam_role.execution
+
+  name   = "start-containers"
+  role   = each.value.name
+  policy = data.aws_iam_policy_document.execution[each.key].json
+}
+
+# What a running container may do on AWS: nothing. Nodes and explorers call none of it.
+resource "aws_iam_role" "task" {
+  for_each = toset(["node", "web"])
+
+  name               = "${local.name}-${each.key}-task"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+}
+
+# A node's host: joins the cluster, takes the volume, tells CloudWatch how both are, opens a session for people instead of SSH.
+resource "aws_iam_role" "host" {
+  name               = "${local.name}-host"
+  assume_role_policy = data.aws_iam_policy_document.host_assume.json
+}
+
+data "aws_iam_policy_document" "host_assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ec2.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy_attachment" "host" {
+  for_each = toset(["service-role/AmazonEC2ContainerServiceforEC2Role", "AmazonSSMManagedInstanceCore"])
+
+  role       = aws_iam_role.host.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/${each.key}"
+}
+
+data "aws_iam_policy_document" "host" {
+  statement {
+    actions   = ["ec2:DescribeInstances", "ec2:DescribeVolumes"]
+    resources = ["*"] # know no resource
+  }
+  statement {
+    actions   = ["ec2:AttachVolume", "ec2:DetachVolume"]
+    resources = [for volume in aws_ebs_volume.node : volume.arn]
+  }
+  # Both ends are asked: the volumes above, and instances of this cluster alone.
+  statement {
+    actions   = ["ec2:AttachVolume", "ec2:DetachVolume"]
+    resources = ["arn:${local.partition}:ec2:${local.fleet.region}:${local.account_id}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/cluster"
+      values   = [local.name]
+    }
+  }
+  statement {
+    actions   = ["cloudwatch:PutMetricData"]
+    resources = ["*"] # knows no resource; the namespace bounds it
+
+    condition {
+      test     = "StringEquals"
+      variable = "cloudwatch:namespace"
+      values   = ["XAI/Chain"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "host" {
+  name   = "volume-and-metrics"
+  role   = aws_iam_role.host.name
+  policy = data.aws_iam_policy_document.host.json
+}
+
+resource "aws_iam_instance_profile" "host" {
+  name = "${local.name}-host"
+  role = aws_iam_role.host.name
+}

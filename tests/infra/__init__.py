@@ -1,0 +1,1 @@
+"""Terraform: the module, what it builds, and the hosts' own script."""
