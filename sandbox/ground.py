@@ -71,6 +71,9 @@ class Ground:
         self.client("ecs").create_cluster(clusterName=self.fleet.cluster)
         self.client("logs").create_log_group(logGroupName=f"/ecs/{self.fleet.cluster}/containers")
 
+    def leave(self) -> None:
+        """Undo what it did to the sandbox itself, when that ends."""
+
     def _tokens(self) -> dict[str, str]:
         """Each secret that a tracker of the fleet file names, with the token that the loopback tracker takes."""
         found = {}

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chalicelib.fleet.model import Fleet
 from sandbox.ground import Ground
+from sandbox.infra_gaps import close_infra_gaps
+from sandbox.world import World
 
 ROOT = Path(__file__).parent.parent
 MODULE = ROOT / "terraform"
 BESIDE = (".chalice", "chalicelib/fleet", "fence")  # what the module reads outside its own folder
+MOTO = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_ACM_VALIDATION_WAIT": "0"}
 # Plain Terraform looks into Terraform's own folders of providers; some machines carry them under /opt.
 MIRRORS = tuple(Path("/opt").glob("*/registry.terraform.io"))
 OVERRIDE = """
@@ -95,11 +97,11 @@ class Terraform:
 
     def apply(self) -> None:
         """Build what the module says."""
-        self.run("apply", "-no-color", "-auto-approve", "-parallelism=30", *self._given())
+        self.run("apply", "-no-color", "-auto-approve", "-parallelism=30", *self.given())
 
     def plan(self, **more: Any) -> dict[str, Any]:
         """What another apply would do, as Terraform's JSON describes it; `more` are variables."""
-        self.run("plan", "-no-color", "-out=plan.bin", *self._given(more))
+        self.run("plan", "-no-color", "-out=plan.bin", *self.given(more))
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan.bin"))
         return plan
 
@@ -114,10 +116,11 @@ class Terraform:
             timeout=900,
         )  # fmt: skip
         if done.returncode != 0:
-            raise TerraformError(f"terraform {arguments[0]} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr}")
+            raise TerraformError(f"terraform {arguments[0]} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
 
-    def _given(self, more: Mapping[str, Any] | None = None) -> list[str]:
+    def given(self, more: Mapping[str, Any] | None = None) -> list[str]:
+        """The options that name the stage's variables, and ours."""
         given = {**self.variables, **(more or {})}
         path = self.module / "given.tfvars.json"
         path.write_text(json.dumps(given), encoding="utf-8")
@@ -127,10 +130,18 @@ class Terraform:
 class TerraformGround(Ground):
     """A stage's base infrastructure, built by Terraform."""
 
-    def __init__(self, url: str, fleet: Fleet, *, fleet_file: Path, folder: Path) -> None:
-        """Apply a copy of the module in this folder."""
-        super().__init__(url, fleet)
-        self.terraform = Terraform(copy_module(folder, fleet_file), fleet.environment, url)
+    def __init__(self, world: World) -> None:
+        """Apply a copy of the module in the sandbox's folder; moto gets what the provider needs of it."""
+        super().__init__(world.cloud.url, world.fleet)
+        os.environ.update(MOTO)
+        self._restore = close_infra_gaps()
+        self.terraform = Terraform(copy_module(world.root / "terraform", world.fleet_file), world.fleet.environment, self.url)
+
+    def leave(self) -> None:
+        """Moto is as it was."""
+        self._restore()
+        for key in MOTO:
+            os.environ.pop(key, None)
 
     def lay(self) -> None:
         """Apply the module; services wait for their groups' first images."""

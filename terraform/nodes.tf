@@ -247,5 +247,5 @@ resource "aws_ecs_service" "node" {
     ignore_changes = [task_definition, desired_count] # rollouts own the first, people and autoscaling the second
   }
 
-  depends_on = [aws_lb_listener.https, aws_autoscaling_group.node]
+  depends_on = [aws_lb_listener_rule.group, aws_autoscaling_group.node] # ECS takes no target group that nothing listens for
 }

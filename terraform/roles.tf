@@ -24,9 +24,13 @@ data "aws_iam_policy_document" "tasks_assume" {
   }
 }
 
+locals {
+  role_kinds = toset([for own in values(local.services) : own.kind == "node" ? "node" : "web"])
+}
+
 # What ECS does to start a container: pull it, read its secrets, open its log.
 resource "aws_iam_role" "execution" {
-  for_each = toset(["node", "web"])
+  for_each = local.role_kinds
 
   name               = "${local.name}-${each.key}-execution"
   assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
@@ -81,9 +85,10 @@ resource "aws_iam_role_policy" "execution" {
   policy = data.aws_iam_policy_document.execution[each.key].json
 }
 
-# What a running container may do on AWS: nothing. Nodes and explorers call none of it.
+# What a running container may do on AWS: nodes nothing; web services log into the database and the cache, where there are any
+# (database.tf, cache.tf).
 resource "aws_iam_role" "task" {
-  for_each = toset(["node", "web"])
+  for_each = local.role_kinds
 
   name               = "${local.name}-${each.key}-task"
   assume_role_policy = data.aws_iam_policy_document.tasks_assume.json

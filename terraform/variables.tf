@@ -30,14 +30,14 @@ variable "replica_region" {
 # ---------------------------------------------------------------- network
 
 variable "vpc_cidr" {
-  description = "The network's addresses, when Terraform makes it; a /16 gives each zone a public and a private /24."
+  description = "The network's addresses, when Terraform makes it: a /16, of which each zone gets a public and a private /24."
   type        = string
   nullable    = false
   default     = "10.0.0.0/16"
 
   validation {
-    condition     = can(cidrnetmask(var.vpc_cidr)) && try(tonumber(split("/", var.vpc_cidr)[1]), 0) <= 16
-    error_message = "vpc_cidr is \"${var.vpc_cidr}\"; allowed: an IPv4 network of /16 or larger, such as 10.0.0.0/16."
+    condition     = can(cidrnetmask(var.vpc_cidr)) && try(tonumber(split("/", var.vpc_cidr)[1]), 0) == 16
+    error_message = "vpc_cidr is \"${var.vpc_cidr}\"; allowed: an IPv4 network of /16 (the largest that AWS takes), such as 10.0.0.0/16."
   }
 }
 
@@ -140,7 +140,7 @@ variable "hosted_zone_id" {
   default     = null
 
   validation {
-    condition     = var.hosted_zone_id == null || can(regex("^Z[A-Z0-9]+$", var.hosted_zone_id))
+    condition     = var.hosted_zone_id == null || can(regex("^[A-Z0-9]{8,32}$", var.hosted_zone_id))
     error_message = "hosted_zone_id is \"${coalesce(var.hosted_zone_id, "null")}\"; allowed: the id of a Route 53 hosted zone, such as Z0123456789ABC, or null."
   }
 }
@@ -230,7 +230,7 @@ variable "database" {
   type = object({
     instance_class = string
     instances      = number
-    engine_version = optional(string, "15.10")
+    engine_version = optional(string, "15") # a major version takes minor upgrades by itself, a minor one is pinned
     backup_days    = number
   })
   default = null

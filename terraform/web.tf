@@ -86,7 +86,7 @@ resource "aws_ecs_service" "web" {
     ignore_changes = [task_definition, desired_count] # rollouts own the first, autoscaling the second
   }
 
-  depends_on = [aws_lb_listener.https]
+  depends_on = [aws_lb_listener_rule.group] # ECS takes no target group that nothing listens for
 }
 
 resource "aws_appautoscaling_target" "web" {
