@@ -167,7 +167,7 @@ variable "create_cluster" {
 }
 
 variable "first_images" {
-  description = "group => digest (sha256:...) or tag that its services are created with; a group that is not named has no services yet. Later releases are rollouts, and this is not read again."
+  description = "group => digest (sha256:...) or tag that its services are created with; a group that is not named has no services yet. Later releases are rollouts and another image here changes nothing, but taking a group out destroys its services."
   type        = map(string)
   nullable    = false
   default     = {}

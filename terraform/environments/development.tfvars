@@ -10,5 +10,4 @@ node                 = { instance_type = "m6i.large", volume_gib = 20, memory_mi
 node_environment     = { XAI_NETWORK = "testnet", XAI_LOG_LEVEL = "DEBUG" }
 log_days             = 7
 monthly_budget_usd   = 350
-account_wide         = false
 protect_data         = false

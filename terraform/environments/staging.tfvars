@@ -19,4 +19,3 @@ cache              = { node_type = "cache.t4g.small", nodes = 1, snapshot_days =
 backup             = { keep_days = 7, lock_days = 3, copy = true }
 log_days           = 7
 monthly_budget_usd = 900
-account_wide       = false
