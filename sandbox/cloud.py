@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import escape
 
+from botocore import xform_name
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -24,8 +26,10 @@ from sandbox.registry import Images
 from sandbox.switches import Faults
 
 OURS = "xai-ops"  # our handlers' clients say so in their user agent
+ROLE_KEY = "ROLE_"  # access keys of our functions' roles begin so; the function's name follows
 VIEWER = "X-Sandbox-Viewer"  # header of the sandbox's own looking on: not counted, meets no faults
 OPEN_TO_BROWSERS = "/pictures/"  # routes of our HTTP API that ask for no signature
+_OBJECTS = {"GET": "GetObject", "PUT": "PutObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}
 _SIGNING = {"monitoring": "cloudwatch", "elasticloadbalancing": "elbv2", "events": "events"}
 _ERRORS = {
     "throttle": ("ThrottlingException", "Rate exceeded", 400),
@@ -33,6 +37,7 @@ _ERRORS = {
     "denied": ("AccessDeniedException", "User is not authorized to perform this operation", 400),
 }
 Answer = tuple[int, bytes, str, dict[str, str]]
+Made = tuple[str, str]  # function, call as botocore spells it: "client:method"
 
 
 class LostAnswerError(ConnectionError):
@@ -50,13 +55,16 @@ class Cloud:
         invoke: Callable[[str, Any, str], tuple[Any, str | None]],
         allow_recursion: Callable[[str, bool], None],
         http_api: Callable[[str, str], tuple[int, dict[str, str], bytes]] = lambda _method, _path: (404, {}, b""),
+        refusal: Callable[[str, str, str, bytes], str | None] = lambda _function, _call, _path, _body: None,
     ) -> None:
         """Bind a free loopback port; nothing is served until `start`."""
         self._ecs, self._images, self._faults, self._invoke = ecs, images, faults, invoke
-        self._allow_recursion, self._http_api = allow_recursion, http_api
+        self._allow_recursion, self._http_api, self._refusal = allow_recursion, http_api, refusal
         self._recursion: dict[str, str] = {}
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls: Counter[str] = Counter()
+        self._made: Counter[Made] = Counter()
+        self._refused: list[str] = []
         self._lock = threading.Lock()
         self._one_by_one = threading.Lock()
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
@@ -79,6 +87,16 @@ class Cloud:
         with self._lock:
             return dict(self._calls)
 
+    def made(self) -> dict[Made, int]:
+        """How often each of our functions made which call, ever; function "" is none of them."""
+        with self._lock:
+            return dict(self._made)
+
+    def refused(self) -> list[str]:
+        """Every call that a function's policy did not allow, in AWS' words."""
+        with self._lock:
+            return list(self._refused)
+
     def forget_calls(self) -> None:
         """Count from zero."""
         with self._lock:
@@ -87,27 +105,28 @@ class Cloud:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
         path = environ["PATH_INFO"]
-        if path.startswith("/_blobs/"):
-            return _reply(
-                start_response,
-                (200, self._images.blobs.get(path.removeprefix("/_blobs/"), b""), "application/json", {}),
-            )
-        if path == "/_clock":
-            return _reply(start_response, (200, self._ecs.plane.clock().isoformat().encode(), "text/plain", {}))
-        if path.startswith(OPEN_TO_BROWSERS):
-            status, headers, page = self._http_api(environ["REQUEST_METHOD"], path)
-            return _reply(start_response, (status, page, "application/json", headers))
+        beside = self._beside(path, environ["REQUEST_METHOD"])
+        if beside is not None:
+            return _reply(start_response, beside)
         body = _read(environ)
         service, operation = identify(environ, body)
         ours = OURS in environ.get("HTTP_USER_AGENT", "") and "HTTP_X_SANDBOX_VIEWER" not in environ
+        function, call = caller(environ), f"{service}:{xform_name(operation)}"
         fault = self._faults.take(service, operation) if ours else None
-        if ours:
-            with self._lock:
+        with self._lock:
+            if ours:
                 self._calls[f"{service}:{operation}"] += 1
+            if ours or function:  # a link that a function signed is opened by others, with the function's permission
+                self._made[function, call] += 1
         if fault in _ERRORS:
             return _reply(start_response, _error(service, *_ERRORS[fault]))
         if fault == "latency":
             threading.Event().wait(2.0)
+        refused = self._refusal(function, call, path, body) if function else None
+        if refused is not None:
+            with self._lock:
+                self._refused.append(refused)
+            return _reply(start_response, _denied(service, refused))
         answer = self._own(service, operation, path, body, environ)
         if answer is not None:
             if fault == "lost_answer":
@@ -118,6 +137,17 @@ class Cloud:
                 list(self._moto(environ, lambda *_: None))
                 raise LostAnswerError
             return list(self._moto(environ, start_response))
+
+    def _beside(self, path: str, method: str) -> Answer | None:
+        """What is no call to AWS: a layer's download, the sandbox's time, our own HTTP API."""
+        if path.startswith("/_blobs/"):
+            return 200, self._images.blobs.get(path.removeprefix("/_blobs/"), b""), "application/json", {}
+        if path == "/_clock":
+            return 200, self._ecs.plane.clock().isoformat().encode(), "text/plain", {}
+        if path.startswith(OPEN_TO_BROWSERS):
+            status, headers, page = self._http_api(method, path)
+            return status, page, "application/json", headers
+        return None
 
     def _own(self, service: str, operation: str, path: str, body: bytes, environ: dict[str, Any]) -> Answer | None:
         if service == "ecs":
@@ -167,8 +197,8 @@ class _Quiet(WSGIRequestHandler):
 
 def identify(environ: dict[str, Any], body: bytes) -> tuple[str, str]:
     """The service and operation of an AWS request, as boto3 spells them."""
-    scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    service = _SIGNING.get(scope[1], scope[1]) if scope else "unknown"
+    scope = _scope(environ)
+    service = _SIGNING.get(scope[2], scope[2]) if scope else "unknown"
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return service, target.rsplit(".", 1)[-1]
@@ -177,7 +207,21 @@ def identify(environ: dict[str, Any], body: bytes) -> tuple[str, str]:
         return service, cbor[1]
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
         return service, parse_qs(body.decode()).get("Action", ["unknown"])[0]
+    if service == "s3" and environ["PATH_INFO"].strip("/").count("/") and environ["REQUEST_METHOD"] in _OBJECTS:
+        return service, _OBJECTS[environ["REQUEST_METHOD"]]
     return service, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+
+
+def caller(environ: dict[str, Any]) -> str:
+    """The function whose keys signed a request or a link, "" when it was none of ours."""
+    scope = _scope(environ)
+    return scope[1].removeprefix(ROLE_KEY) if scope and scope[1].startswith(ROLE_KEY) else ""
+
+
+def _scope(environ: dict[str, Any]) -> re.Match[str] | None:
+    """Access key and service, of the header or of a signed link."""
+    signed = environ.get("HTTP_AUTHORIZATION") or unquote(environ.get("QUERY_STRING", ""))
+    return re.search(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/", signed)
 
 
 def _read(environ: dict[str, Any]) -> bytes:
@@ -202,6 +246,18 @@ def _json_call(call: Callable[[], dict[str, Any]]) -> Answer:
         return _json(200, call())
     except EcsError as error:
         return _json(error.status, {"__type": error.code, "message": error.message})
+
+
+def _denied(service: str, message: str) -> Answer:
+    """As each protocol says that IAM does not allow it."""
+    text = escape(message)
+    if service == "s3":
+        return 403, f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>".encode(), "application/xml", {}
+    if service in ("elbv2", "sns"):
+        code = "AuthorizationError" if service == "sns" else "AccessDenied"
+        error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{text}</Message></Error>"
+        return 403, f"<ErrorResponse>{error}</ErrorResponse>".encode(), "text/xml", {}
+    return _error(service, "AccessDeniedException", message, 400)
 
 
 def _error(service: str, code: str, message: str, status: int) -> Answer:

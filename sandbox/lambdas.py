@@ -14,18 +14,21 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 import botocore.session
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from moto.events.models import EventPattern
 from moto.sqs.models import sqs_backends
 
 from sandbox.clock import ScaledClock
+from sandbox.cloud import ROLE_KEY
 from sandbox.dataplane.events import ACCOUNT, envelope
 from sandbox.switches import Faults
 
@@ -34,6 +37,37 @@ MAX_RECEIVES = 5  # then SQS moves a message to the dead-letter queue
 RETRY_SECONDS = (60.0, 120.0)  # asynchronous invocation: two retries
 TIMEOUT_SECONDS = 60
 _hops: contextvars.ContextVar[int] = contextvars.ContextVar("hops", default=0)
+_function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="")
+
+
+@contextmanager
+def running(function: str) -> Iterator[None]:
+    """What is called in here is called by this function."""
+    token = _function.set(function)
+    try:
+        yield
+    finally:
+        _function.reset(token)
+
+
+class RoleCredentials(Credentials):
+    """The keys of whichever function runs. In AWS each has a process of its own, with the keys of its own role.
+
+    A call, and a link that is signed for others, then tells who made it. A thread that a handler starts without its
+    context has nobody's keys: its calls are recorded as nobody's.
+    """
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Asked at each signature."""
+        return ReadOnlyCredentials(f"{ROLE_KEY}{_function.get()}", self.secret_key, None)
+
+
+class _Roles:
+    """Where a botocore session looks for credentials."""
+
+    @staticmethod
+    def load_credentials() -> RoleCredentials:
+        return RoleCredentials("testing", "testing")
 
 
 class LambdaKilledError(BaseException):
@@ -125,6 +159,11 @@ class Lambdas:
 
         session.get_component("event_emitter").register("provide-client-params.sqs.SendMessage", add_header)
 
+    @staticmethod
+    def install_roles(session: botocore.session.Session) -> None:
+        """Let each call be signed with the keys of the function that makes it."""
+        session.register_component("credential_provider", _Roles())
+
     # ------------------------------------------------------------------------------------------ invoking
 
     def invoke(self, function: str, payload: Any, kind: str = "RequestResponse") -> tuple[Any, str | None]:
@@ -149,7 +188,8 @@ class Lambdas:
     def _run(self, name: str, payload: Any) -> Any:
         self.crash(name)
         context = Context(self._prefix + name, self._region)
-        return getattr(self._app, name)(payload, context)
+        with running(name):
+            return getattr(self._app, name)(payload, context)
 
     def _deliver(self, name: str, payload: Any, attempt: int = 0) -> None:
         """Asynchronous invocation: tried again after one and two minutes, then dead."""

@@ -117,6 +117,7 @@ def _judge(scenario: Scenario, world: World, rollout: Rollout) -> tuple[str, ...
     ]
     if smokes:
         wrong.append(f"{len(smokes)} smoke task(s) still run")
+    wrong.extend(sorted(set(world.cloud.refused())))
     wrong.extend(complaint for check in scenario.checks if (complaint := check(world, rollout)))
     return tuple(wrong)
 

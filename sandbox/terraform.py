@@ -99,9 +99,9 @@ class Terraform:
         """Build what the module says."""
         self.run("apply", "-no-color", "-auto-approve", "-parallelism=30", *self.given())
 
-    def plan(self, **more: Any) -> dict[str, Any]:
-        """What another apply would do, as Terraform's JSON describes it; `more` are variables."""
-        self.run("plan", "-no-color", "-out=plan.bin", *self.given(more))
+    def plan(self, *, refresh: bool = True) -> dict[str, Any]:
+        """What another apply would do, as Terraform's JSON describes it."""
+        self.run("plan", "-no-color", "-out=plan.bin", f"-refresh={json.dumps(refresh)}", *self.given())
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan.bin"))
         return plan
 
@@ -119,11 +119,10 @@ class Terraform:
             raise TerraformError(f"terraform {arguments[0]} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
 
-    def given(self, more: Mapping[str, Any] | None = None) -> list[str]:
+    def given(self) -> list[str]:
         """The options that name the stage's variables, and ours."""
-        given = {**self.variables, **(more or {})}
         path = self.module / "given.tfvars.json"
-        path.write_text(json.dumps(given), encoding="utf-8")
+        path.write_text(json.dumps(self.variables), encoding="utf-8")
         return [f"-var-file=environments/{self.stage}.tfvars", f"-var-file={path.name}"]
 
 
@@ -134,8 +133,10 @@ class TerraformGround(Ground):
         """Apply a copy of the module in the sandbox's folder; moto gets what the provider needs of it."""
         super().__init__(world.cloud.url, world.fleet)
         os.environ.update(MOTO)
-        self._restore = close_infra_gaps()
-        self.terraform = Terraform(copy_module(world.root / "terraform", world.fleet_file), world.fleet.environment, self.url)
+        self._restore = close_infra_gaps(lambda name: tuple(name.split("/")[1:]) in world.plane.services)
+        self.terraform = Terraform(
+            copy_module(world.root / "terraform", world.fleet_file), world.fleet.environment, self.url
+        )
 
     def leave(self) -> None:
         """Moto is as it was."""
@@ -146,7 +147,7 @@ class TerraformGround(Ground):
     def lay(self) -> None:
         """Apply the module; services wait for their groups' first images."""
         self.terraform.init()
-        zone = self.client("route53").create_hosted_zone(Name=f"{self.fleet.environment}.xai.example.org", CallerReference="1")
+        zone = self.client("route53").create_hosted_zone(Name="xai.example.org", CallerReference="1")
         self.terraform.variables = {"hosted_zone_id": zone["HostedZone"]["Id"].rsplit("/", 1)[-1]}
         self.terraform.apply()
         self._put_secrets()

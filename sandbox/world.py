@@ -1,7 +1,8 @@
 """One sandbox: a clock, a cloud, a data plane, a desk of trackers, and our own handlers on top, started and stopped together.
 
 Our code meets it as it meets AWS: through plain botocore and HTTP. What is put in from here is a clock, a botocore
-session that carries the trace header, and a polite prober that asks a foreign program at most once a real second.
+session that carries the trace header and signs with the keys of the function that runs, and a polite prober that asks a
+foreign program at most once a real second.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -37,11 +38,13 @@ from sandbox.dataplane.plane import Plane
 from sandbox.dataplane.process import Tail
 from sandbox.gaps import close_gaps
 from sandbox.ground import Ground
-from sandbox.lambdas import Lambdas
+from sandbox.lambdas import Lambdas, running
+from sandbox.permissions import Permissions
 from sandbox.push import push
 from sandbox.registry import Images
 from sandbox.switches import Faults
 from sandbox.trackers.desk import Desk, every_service
+from tools.stages import API_HANDLER
 
 NODE_COMMAND = (
     sys.executable, "-m", "sandbox.node", "--port", "{port}", "--data-dir", "{data_dir}", "--peers", "{peers}", "--name", "{name}",
@@ -69,15 +72,19 @@ class World:
         time_scale: float = 20.0,
         stable: Mapping[str, tuple[str, Sequence[str]]] | None = None,
         adopted: bool = True,
+        ground: Callable[[World], Ground] | None = None,
     ) -> None:
-        """`stable` maps a repository to the tag and command that it runs at the start; the default is the stand-in."""
+        """`stable` maps a repository to the tag and command that it runs at the start; the default is the stand-in.
+
+        `ground` makes what builds the base infrastructure: plain boto3 unless it is given.
+        """
         self.fleet_file = fleet_file or FLEETS / f"{environment}.yaml"
         self.fleet: Fleet = load(self.fleet_file)
         self.scale = time_scale
         self.clock = ScaledClock(time_scale)
         self.faults = Faults()
         self.root = Path(tempfile.mkdtemp(prefix="xai-sandbox-"))
-        self._stable, self._adopted = dict(stable or {}), adopted
+        self._stable, self._adopted, self._make_ground = dict(stable or {}), adopted, ground
         self._environ: dict[str, str | None] = {}
         self._open = False  # events of setting up are nobody's business
 
@@ -98,6 +105,8 @@ class World:
         for part in ("lambdas", "plane", "cloud", "desk"):
             if hasattr(self, part):
                 getattr(self, part).stop()
+        if hasattr(self, "ground"):
+            self.ground.leave()
         if hasattr(self, "_restore"):
             self._restore()
         wiring.install(None)
@@ -126,11 +135,20 @@ class World:
             write_log=self._write_log, faults=self.faults, block_seconds=block_seconds, target_group=self._target_group,
         )  # fmt: skip
         self.ecs = EcsApi(self.plane)
-        self.cloud = Cloud(self.ecs, self.images, self.faults, self._invoke, self._allow_recursion, self._http_api)
+        self.permissions = Permissions(self.fleet, self.plane.definitions)
+        self.cloud = Cloud(
+            self.ecs,
+            self.images,
+            self.faults,
+            self._invoke,
+            self._allow_recursion,
+            self._http_api,
+            self.permissions.refusal,
+        )
         self._restore = close_gaps(self.clock, region, self._publish, self.plane.target_states)
         self.cloud.start()
         self.desk.start()
-        self.ground = Ground(self.cloud.url, self.fleet)
+        self.ground = self._make_ground(self) if self._make_ground else Ground(self.cloud.url, self.fleet)
         self._set_environment()
         self._log_lock = threading.Lock()
         import app  # noqa: PLC0415 - Chalice reads the stage's environment when app.py is imported
@@ -140,6 +158,7 @@ class World:
         )
         session = botocore.session.get_session()
         self.lambdas.install_lineage(session)
+        self.lambdas.install_roles(session)
         settings = replace(read_settings(os.environ), fleet_file=self.fleet_file)
         wiring.install(wiring.House(settings, clock=self.clock, session=session, nodes=PoliteNodes))
         self.ledger = wiring.House(settings, clock=self.clock, session=_viewer()).ledger
@@ -232,7 +251,8 @@ class World:
 
         import app  # noqa: PLC0415 - as above
 
-        answer = LocalGateway(app.app, Config()).handle_request(method, path, {}, b"")
+        with running(API_HANDLER):
+            answer = LocalGateway(app.app, Config()).handle_request(method, path, {}, b"")
         return answer["statusCode"], dict(answer["headers"]), answer["body"]
 
     def _target_group(self, arn: str) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def read_output(text: str, stage: str) -> Output:
         told = "\n".join(f"{'.'.join(map(str, each['loc'])) or source}: {each['msg']}" for each in error.errors())
         raise WrongOutputError(f"this is not what `{source}` prints of an applied stage:\n{told}") from error
     if output.environment != stage:
-        raise WrongOutputError(f"this is the output of {output.environment}, and --stage is {stage}: give one of the two")
+        raise WrongOutputError(
+            f"this is the output of {output.environment}, and --stage is {stage}: give one of the two"
+        )
     return output
 
 
@@ -89,7 +91,9 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None, *, source: TextIO = sys.stdin, project: Path = ROOT) -> int:
     """Write what Terraform made into config.json, and the policies."""
-    parser = argparse.ArgumentParser(prog="python -m tools.configure", description="Reads `terraform output -json chalice`.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.configure", description="Reads `terraform output -json chalice`."
+    )
     parser.add_argument("--stage", required=True, choices=stage_names())
     parser.add_argument("--check", action="store_true", help="say what would be changed, and change nothing")
     options = parser.parse_args(arguments)

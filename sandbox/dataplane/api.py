@@ -21,6 +21,15 @@ STARTS_ANEW = ("loadBalancers", "networkConfiguration", "platformVersion", "serv
 CHANGES_ONLY = ("capacityProviderStrategy", "placementConstraints", "placementStrategy", "healthCheckGracePeriodSeconds",
                 "enableExecuteCommand", "enableECSManagedTags", "availabilityZoneRebalancing", "propagateTags")  # fmt: skip
 KEPT = (*STARTS_ANEW, *CHANGES_ONLY, "launchType", "schedulingStrategy", "deploymentController")
+# What ECS shows of a service even if nobody set it.
+UNSET = {"loadBalancers": [], "serviceRegistries": [], "placementConstraints": [], "placementStrategy": [],
+         "schedulingStrategy": "REPLICA", "deploymentController": {"type": "ECS"}, "enableECSManagedTags": False,
+         "enableExecuteCommand": False, "propagateTags": "NONE"}  # fmt: skip
+# What a cluster keeps as it was given, and which word of DescribeClusters' `include` shows it (None: always).
+OF_CLUSTER = {"settings": "SETTINGS", "configuration": "CONFIGURATIONS", "capacityProviders": None,
+              "defaultCapacityProviderStrategy": None, "serviceConnectDefaults": None}  # fmt: skip
+NEW_CLUSTER: Body = {"settings": [{"name": "containerInsights", "value": "disabled"}]}
+AMAZONS_CAPACITY = ("FARGATE", "FARGATE_SPOT")  # exist in every account
 OVERRIDABLE = ("command", "environment", "memory", "cpu", "memoryReservation")
 
 
@@ -30,6 +39,7 @@ class EcsApi:
     def __init__(self, plane: Plane) -> None:
         """Serve this plane."""
         self.plane = plane
+        self._cluster_given: dict[str, Body] = {}  # by cluster name
 
     def handle(self, operation: str, body: Body) -> Body:
         """Answer one call. Raises EcsError."""
@@ -44,19 +54,55 @@ class EcsApi:
 
     def _create_cluster(self, body: Body, _now: datetime) -> Body:
         name = body.get("clusterName", "default")
+        _capacity_exists(body)
         arn = f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:cluster/{name}"
-        self.plane.clusters.setdefault(name, arn)
-        self.plane.cluster_tags.setdefault(arn, _tags(body.get("tags")))
-        return {"cluster": self._cluster_json(name)}
+        if name not in self.plane.clusters:
+            self.plane.clusters[name] = arn
+            self.plane.cluster_tags[arn] = _tags(body.get("tags"))
+            self._cluster_given[name] = _with_settings(NEW_CLUSTER, body)
+        return {"cluster": self._cluster_json(name, {"SETTINGS", "CONFIGURATIONS", "TAGS"})}
 
     def _describe_clusters(self, body: Body, _now: datetime) -> Body:
-        names = [_short(c) for c in body.get("clusters", ["default"])]
+        names = [_short(c) for c in body.get("clusters") or ["default"]]
         known = [n for n in names if n in self.plane.clusters]
         missing = [{"arn": n, "reason": "MISSING"} for n in names if n not in self.plane.clusters]
-        return {"clusters": [self._cluster_json(n) for n in known], "failures": missing}
+        include = set(body.get("include") or [])
+        return {"clusters": [self._cluster_json(n, include) for n in known], "failures": missing}
 
     def _list_clusters(self, _body: Body, _now: datetime) -> Body:
         return {"clusterArns": list(self.plane.clusters.values())}
+
+    def _update_cluster(self, body: Body, _now: datetime) -> Body:
+        name = self._cluster(body)
+        self._cluster_given[name] = _with_settings(self._given_of(name), body)
+        return {"cluster": self._cluster_json(name, {"SETTINGS", "CONFIGURATIONS"})}
+
+    def _update_cluster_settings(self, body: Body, _now: datetime) -> Body:
+        name = self._cluster(body)
+        self._cluster_given[name] = _with_settings(self._given_of(name), {"settings": body["settings"]})
+        return {"cluster": self._cluster_json(name, {"SETTINGS"})}
+
+    def _put_cluster_capacity_providers(self, body: Body, _now: datetime) -> Body:
+        name = self._cluster(body)
+        _capacity_exists(body)
+        providers, strategy = body["capacityProviders"], body["defaultCapacityProviderStrategy"]
+        if any(each["capacityProvider"] not in providers for each in strategy):
+            raise EcsError(
+                "InvalidParameterException",
+                "The default capacity provider strategy cannot contain a capacity provider that is not associated with the cluster.",
+            )
+        self._cluster_given[name] = {**self._given_of(name), **_given_of_cluster(body)}
+        return {"cluster": self._cluster_json(name, set())}
+
+    def _describe_capacity_providers(self, body: Body, _now: datetime) -> Body:
+        wanted = [_short(each) for each in body.get("capacityProviders") or AMAZONS_CAPACITY]
+        found = [
+            {"capacityProviderArn": f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:capacity-provider/{each}", "name": each,
+             "status": "ACTIVE"}
+            for each in wanted if each in AMAZONS_CAPACITY
+        ]  # fmt: skip
+        missing = [{"arn": each, "reason": "MISSING"} for each in wanted if each not in AMAZONS_CAPACITY]
+        return {"capacityProviders": found, "failures": missing}
 
     def _delete_cluster(self, body: Body, _now: datetime) -> Body:
         name = self._cluster(body)
@@ -64,17 +110,29 @@ class EcsApi:
             raise EcsError(
                 "ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active."
             )
-        shown = {**self._cluster_json(name), "status": "INACTIVE"}
-        del self.plane.clusters[name]
+        shown = {**self._cluster_json(name, set()), "status": "INACTIVE"}
+        self.plane.cluster_tags.pop(self.plane.clusters.pop(name), None)
+        self._cluster_given.pop(name, None)
         return {"cluster": shown}
 
-    def _cluster_json(self, name: str) -> Body:
-        running = sum(
-            1 for t in self.plane.tasks.values() if t.status == "RUNNING" and t.cluster_arn.endswith(f"/{name}")
-        )
+    def _cluster_json(self, name: str, include: set[str]) -> Body:
+        arn, given = self.plane.clusters[name], self._given_of(name)
+        live = [t for t in self.plane.tasks.values() if t.cluster_arn == arn and t.status != "STOPPED"]
+        running = sum(1 for t in live if t.status == "RUNNING")
         active = sum(1 for (c, _), s in self.plane.services.items() if c == name and s.status == "ACTIVE")
-        return {"clusterArn": self.plane.clusters[name], "clusterName": name, "status": "ACTIVE",
-                "runningTasksCount": running, "activeServicesCount": active}  # fmt: skip
+        shown: Body = {
+            "clusterArn": arn, "clusterName": name, "status": "ACTIVE", "runningTasksCount": running,
+            "pendingTasksCount": len(live) - running, "activeServicesCount": active,
+            "registeredContainerInstancesCount": 0, "statistics": [], "tags": [], "settings": [],
+            "capacityProviders": [], "defaultCapacityProviderStrategy": [],
+            **{key: given[key] for key, word in OF_CLUSTER.items() if key in given and (word is None or word in include)},
+        }  # fmt: skip
+        if "TAGS" in include:
+            shown["tags"] = _tag_list(self.plane.cluster_tags[arn])
+        return shown
+
+    def _given_of(self, name: str) -> Body:
+        return self._cluster_given.get(name, NEW_CLUSTER)
 
     def _cluster(self, body: Body) -> str:
         name = _short(body.get("cluster") or "default")
@@ -90,6 +148,8 @@ class EcsApi:
             raise EcsError("ClientException", "Family name must be 1 to 255 letters, numbers, underscores and hyphens.")
         if not containers or not all(c.get("name") and c.get("image") for c in containers):
             raise EcsError("ClientException", "Container.image and Container.name should not be null or empty.")
+        if "FARGATE" in (body.get("requiresCompatibilities") or []) and (why := _against_fargate(body)):
+            raise EcsError("ClientException", why)
         revisions = self.plane.definitions.setdefault(family, [])
         number = len(revisions) + 1
         arn = f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:task-definition/{family}:{number}"
@@ -148,6 +208,7 @@ class EcsApi:
         if known is not None and known.status == "ACTIVE":
             raise EcsError("InvalidParameterException", "Creation of service was not idempotent.")
         definition = self._startable(body["taskDefinition"])
+        _must_agree(definition, body)
         arn = f"arn:aws:ecs:{self.plane.region}:{ACCOUNT}:service/{cluster}/{name}"
         configuration = {"maximumPercent": 200, "minimumHealthyPercent": 100, **body.get("deploymentConfiguration", {})}
         service = Service(
@@ -163,6 +224,7 @@ class EcsApi:
         if service.status != "ACTIVE":
             raise EcsError("ServiceNotActiveException", "Service was not ACTIVE.")
         definition = self._startable(body["taskDefinition"]) if body.get("taskDefinition") else None
+        _must_agree(definition or service.primary.definition, {**service.raw, **body})
         if body.get("desiredCount") is not None:
             service.desired = body["desiredCount"]
         if body.get("deploymentConfiguration"):
@@ -223,7 +285,7 @@ class EcsApi:
         live = [t for d in service.deployments for t in self.plane.tasks_of(d) if t.live]
         return {
             "serviceArn": service.arn, "serviceName": service.name, "clusterArn": self.plane.clusters[service.cluster],
-            "loadBalancers": [], "schedulingStrategy": "REPLICA", "deploymentController": {"type": "ECS"},
+            **UNSET,
             **{key: service.raw[key] for key in KEPT if key in service.raw},
             "status": service.status, "desiredCount": service.desired,
             "runningCount": sum(1 for t in live if t.status == "RUNNING"),
@@ -355,6 +417,7 @@ class EcsApi:
         if token and token in self.plane.tokens:
             again = [self.plane.tasks[arn] for arn in self.plane.tokens[token] if arn in self.plane.tasks]
             return {"tasks": [self._task_json(task) for task in again], "failures": []}
+        _must_agree(definition, body)
         if self.plane.faults.no_capacity:
             return {"tasks": [], "failures": [{"arn": self.plane.clusters[cluster], "reason": "RESOURCE:MEMORY"}]}
         tasks = [
@@ -427,7 +490,7 @@ class EcsApi:
         shown: Body = {
             "taskArn": task.arn, "clusterArn": task.cluster_arn, "taskDefinitionArn": task.definition.arn,
             "group": task.group, "startedBy": task.started_by, "lastStatus": task.status, "desiredStatus": task.desired,
-            "containers": [container, *sidecars_of(task)], "createdAt": task.created.timestamp(), "launchType": "EC2", "version": task.version,
+            "containers": [container, *sidecars_of(task)], "createdAt": task.created.timestamp(), "launchType": _launch_type(task.service), "version": task.version,
             "healthStatus": task.health, "attachments": [],
         }  # fmt: skip
         for key, moment in (("startedAt", task.started), ("stoppingAt", task.stopping), ("stoppedAt", task.stopped)):
@@ -465,12 +528,62 @@ class EcsApi:
         return service.tags
 
 
+def _given_of_cluster(body: Body) -> Body:
+    return {key: copy.deepcopy(body[key]) for key in OF_CLUSTER if body.get(key) is not None}
+
+
+def _with_settings(known: Body, body: Body) -> Body:
+    """What a cluster keeps after a call; a setting that the call names replaces the one of its name, others stay."""
+    by_name = {each["name"]: each for each in [*known["settings"], *(body.get("settings") or [])]}
+    return {**known, **_given_of_cluster(body), "settings": list(by_name.values())}
+
+
+def _capacity_exists(body: Body) -> None:
+    unknown = [each for each in body.get("capacityProviders") or [] if _short(each) not in AMAZONS_CAPACITY]
+    if unknown:
+        raise EcsError(
+            "InvalidParameterException",
+            "The specified capacity provider was not found. Specify a valid name or ARN and try again.",
+        )
+
+
+def _must_agree(definition: Definition, asked: Body) -> None:
+    """Refuse a task definition that does not go with the service or the task that it is for."""
+    if definition.raw.get("networkMode") == "awsvpc" and not asked.get("networkConfiguration"):
+        raise EcsError(
+            "InvalidParameterException",
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+        )
+    if asked.get("launchType") == "FARGATE" and _against_fargate(definition.raw):
+        raise EcsError("InvalidParameterException", "Task definition does not support launch_type FARGATE.")
+
+
+def _against_fargate(raw: Body) -> str:
+    """Why Fargate does not take this task definition; empty: it does."""
+    if raw.get("networkMode") != "awsvpc":
+        return "Fargate only supports network mode 'awsvpc'."
+    for need in ("cpu", "memory"):
+        if not raw.get(need):
+            return f"Fargate requires that '{need}' be defined at the task level."
+    if any((volume.get("host") or {}).get("sourcePath") for volume in raw.get("volumes") or []):
+        return "Fargate does not support host sourcePath of a volume."
+    return ""
+
+
+def _compatibilities(raw: Body) -> list[str]:
+    return ["EC2"] if _against_fargate(raw) else ["EC2", "FARGATE"]
+
+
+def _launch_type(service: Service | None) -> str:
+    return str(service.raw.get("launchType", "EC2")) if service else "EC2"
+
+
 def _definition_json(definition: Definition) -> Body:
     return {
         "volumes": [], "placementConstraints": [],  # ECS shows them even if nobody set them
         **definition.raw, "taskDefinitionArn": definition.arn, "revision": definition.revision,
         "status": definition.status, "registeredAt": definition.registered.timestamp(),
-        "compatibilities": ["EC2"], "requiresAttributes": [],
+        "compatibilities": _compatibilities(definition.raw), "requiresAttributes": [],
     }  # fmt: skip
 
 

@@ -12,8 +12,22 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
+from sandbox.scenarios import SCENARIOS
 from tests.architecture.source import ROOT, modules, tree
-from tools.policies import CALLS, EVENT_FUNCTIONS, READING, TICK_FUNCTION, grants_of, policy_files, policy_of
+from tests.e2e.calls import MADE_IN, MAIL_TEST, TICKERS
+from tools.policies import (
+    CALLS,
+    EVENT_FUNCTIONS,
+    OPENING,
+    READING,
+    SWEEPING,
+    TICK_FUNCTION,
+    TICKING,
+    calls_of,
+    grants_of,
+    policy_files,
+    policy_of,
+)
 from tools.stages import API_HANDLER, CONFIG, read_config, read_stage, stage_names
 
 INLINE_POLICY_LIMIT = 10_240  # characters without white space; IAM and STS quotas, role's inline policies
@@ -30,6 +44,34 @@ def handlers(*kinds: str) -> set[str]:
     """The handlers in app.py that have one of these decorators."""
     defined = (node for node in tree(ROOT / "app.py").body if isinstance(node, ast.FunctionDef))
     return {node.name for node in defined if decorators(node) & set(kinds)}
+
+
+def reached(function: str) -> set[str]:
+    """Everything in app.py and doors.py that a function's code leads to, as the names that are written there."""
+    places = {place: definitions(ROOT / path) for place, path in (("", "app.py"), ("doors.", "chalicelib/doors.py"))}
+    known = {place + name: node for place, found in places.items() for name, node in found.items()}
+    begin = handlers("route") if function == API_HANDLER else {function}
+    found, left = set[str](), list(begin)
+    while left:
+        name = left.pop()
+        if name in known and name not in found:
+            found.add(name)
+            left += mentions(known[name], "doors." if name.startswith("doors.") else "")
+    return found
+
+
+def definitions(path: Path) -> dict[str, ast.stmt]:
+    """The functions and classes of a module."""
+    return {node.name: node for node in tree(path).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def mentions(node: ast.AST, place: str) -> Iterator[str]:
+    """The names that code mentions: of its own module, and of doors by `doors.`."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            yield place + each.id
+        elif isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "doors":
+            yield f"doors.{each.attr}"
 
 
 def called() -> Iterator[str]:
@@ -97,6 +139,33 @@ def test_asynchronous_functions_are_those_that_events_call() -> None:
 def test_each_call_has_a_row_and_each_row_a_call() -> None:
     """A call without a row would be denied at its first use in AWS; a row without a call is a permission too many."""
     assert set(called()) == set(CALLS)
+
+
+def test_each_call_is_made_by_an_end_to_end_test() -> None:
+    """The policies allow nothing that is never called: the scenario that is named here asserts that it makes the call."""
+    assert set(MADE_IN) == set(CALLS)
+    assert set(MADE_IN.values()) <= {*SCENARIOS, MAIL_TEST}
+    assert MAIL_TEST in definitions(ROOT / "tests/e2e/test_scenarios.py")
+
+
+def test_functions_that_run_ticks_may_what_a_tick_may_and_others_not() -> None:
+    """Any of them may be the one whose tick takes the next step, whichever that is; those that only look run none."""
+    functions = read_stage("production").functions
+    ticking = {function for function in functions if "doors.run_ticks" in reached(function)}
+    assert {function for function in functions if calls_of(function) >= TICKING} == ticking
+    assert set(functions) - ticking == {"status", "incidents"}
+    assert ticking >= TICKERS
+    for function in set(functions) - ticking:
+        assert calls_of(function) <= READING
+
+
+def test_what_one_function_alone_does_no_other_may() -> None:
+    """A picture is opened by the HTTP API, lost pushes are looked for by the sweep."""
+    for function in read_stage("production").functions:
+        own = (OPENING if "doors.picture_url" in reached(function) else frozenset()) | (
+            SWEEPING if "doors.sweep_images" in reached(function) else frozenset()
+        )
+        assert calls_of(function) & (OPENING | SWEEPING) == own, function
 
 
 def test_policy_files_are_up_to_date() -> None:

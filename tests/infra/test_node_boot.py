@@ -77,14 +77,18 @@ class Host:
         paths = {"state": str(self.folder / "state.json"), "calls": str(self.folder / "calls")}
         (self.folder / "state.json").write_text(json.dumps(self.state))
         for name in ("aws", "curl", "systemctl", "shutdown", "mount", "chown", "dnf", "jq"):
-            (programs / name).write_text(DOUBLE.replace("{state!r}", repr(paths["state"])).replace("{calls!r}", repr(paths["calls"])))
+            (programs / name).write_text(
+                DOUBLE.replace("{state!r}", repr(paths["state"])).replace("{calls!r}", repr(paths["calls"]))
+            )
             (programs / name).chmod(0o755)
         environment = {
             **os.environ, "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin", "CLUSTER": "xai", "SERVICE": "xai-node-1",
             "VOLUME_ID": VOLUME, "API_PORT": "8080", "AWS_DEFAULT_REGION": "us-east-1", "ROOT": str(self.folder / "root"),
             "MOUNT": str(self.folder / "mount"), "DEVICES": str(self.folder / "dev"), "PATIENCE": str(patience), "PAUSE": "1",
         }  # fmt: skip
-        done = subprocess.run(["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            ["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
         (self.folder / "said").write_text(done.stdout + done.stderr)
         return done.returncode
 
@@ -103,7 +107,7 @@ def host(tmp_path: Path) -> Host:
 def test_blank_volume_is_formatted_mounted_and_the_host_joins_last(host: Host) -> None:
     """The first boot of a new node."""
     assert host.boot() == 0
-    assert b"\x53\xef" == host.device.read_bytes()[0x438:0x43A]  # ext4's magic number
+    assert host.device.read_bytes()[0x438:0x43A] == b"\x53\xef"  # ext4's magic number
     assert any(call.startswith(f"mount -o noatime,nodev,nosuid {host.device}") for call in host.calls)
     assert host.calls[0] == "systemctl mask --runtime ecs.service"
     assert host.calls[-1] == "systemctl start --no-block ecs.service"
@@ -115,7 +119,11 @@ def test_blank_volume_is_formatted_mounted_and_the_host_joins_last(host: Host) -
 
 def test_data_on_the_volume_is_left_as_it_is(host: Host) -> None:
     """A replacement's boot formats nothing."""
-    subprocess.run(["mkfs.ext4", "-q", str(host.device)], check=True, env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
+    subprocess.run(
+        ["mkfs.ext4", "-q", str(host.device)],
+        check=True,
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+    )
     before = host.device.read_bytes()
     assert host.boot() == 0
     assert host.device.read_bytes() == before
@@ -150,7 +158,9 @@ def test_host_that_aws_has_forgotten_is_terminated(host: Host) -> None:
     assert host.joined
 
 
-@pytest.mark.parametrize("state", ["running", "stopping", "stopped", "error:UnauthorizedOperation", "error:RequestLimitExceeded"])
+@pytest.mark.parametrize(
+    "state", ["running", "stopping", "stopped", "error:UnauthorizedOperation", "error:RequestLimitExceeded"]
+)
 def test_volume_of_a_host_that_may_be_alive_is_never_taken(host: Host, state: str) -> None:
     """Also when AWS does not answer: then this host ends itself, and the next one asks again."""
     host.state = {"holder": OLD, "states": [state]}
@@ -193,12 +203,18 @@ def test_published_metrics_are_what_the_alarms_ask_for(host: Host, tmp_path: Pat
         '{"Family": "xai-node-1", "KnownStatus": "RUNNING", "Containers": [{"Networks": [{"IPv4Addresses": ["10.0.0.5"]}]}]}]}'
     )
     curl = f"case \"$*\" in *51678*) echo '{tasks}';; *10.0.0.5:8080/stats*) [ -z \"$MUTE\" ] && echo '{stats}' || exit 7;; *) exit 7;; esac"
-    for name, body in {"curl": curl, "aws": f'echo "$*" >{sent}; cat /dev/stdin >>{sent}', "df": "printf 'Use%%\\n 37%%\\n'"}.items():
+    for name, body in {
+        "curl": curl,
+        "aws": f'echo "$*" >{sent}; cat /dev/stdin >>{sent}',
+        "df": "printf 'Use%%\\n 37%%\\n'",
+    }.items():
         (programs / name).write_text(f"#!/bin/bash\n{body}\n")
         (programs / name).chmod(0o755)
 
     def published(mute: str) -> dict[str, float]:
-        subprocess.run([str(script)], check=True, env={"PATH": f"{programs}:{os.environ['PATH']}", "MUTE": mute}, timeout=30)
+        subprocess.run(
+            [str(script)], check=True, env={"PATH": f"{programs}:{os.environ['PATH']}", "MUTE": mute}, timeout=30
+        )
         call, _, data = sent.read_text().partition("\n")
         assert "put-metric-data --namespace XAI/Chain" in call
         metrics = json.loads(data)
@@ -213,6 +229,9 @@ def test_published_metrics_are_what_the_alarms_ask_for(host: Host, tmp_path: Pat
 def test_script_has_no_finding_of_shellcheck() -> None:
     """Quoting and unset variables are what ruins such a night."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "shellcheck"), "-s", "bash", str(SCRIPT)], capture_output=True, text=True, check=False
+        [str(Path(sys.executable).parent / "shellcheck"), "-s", "bash", str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == ""

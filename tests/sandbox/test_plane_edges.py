@@ -120,7 +120,9 @@ def test_each_instance_has_its_own_file_system(stage: Stage) -> None:
         "RegisterTaskDefinition", {"family": "vol", "containerDefinitions": containers, "volumes": volumes}
     )
     for host in ("one", "two"):
-        stage.call("CreateService", serviceName=host, taskDefinition="vol", desiredCount=1, placementConstraints=pinned(host))
+        stage.call(
+            "CreateService", serviceName=host, taskDefinition="vol", desiredCount=1, placementConstraints=pinned(host)
+        )
     stage.run(20)
     folders = {task.group: task.data_dir for task in stage.tasks()}
     root = stage.plane.root
