@@ -1,6 +1,8 @@
 # make demo      the story of a good push and a bad push, on this machine
-# make test      every test
+# make test      every test, but for stages of Terraform that are like the one it applies
+# make infra-test      those of terraform/ and its hosts alone; infra-test-all: every stage too
 # make check     what CI asks for beside the tests
+# make scan      checkov over terraform/, which the tests run too
 # make package   the bundle for Lambda              (STAGE=staging)
 # make deploy    package, chalice deploy, after_deploy (STAGE=staging; needs your AWS account)
 # make bench     cold start and size of the bundle; a storm of alarms
@@ -11,9 +13,10 @@ PYTHON ?= python3
 STAGE ?= staging
 PY := .venv/bin/python
 READY := .venv/.ready
+SCAN := .venv-checkov/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check package deploy bench format clean
+.PHONY: help demo test infra-test infra-test-all check scan package deploy bench format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -25,11 +28,23 @@ $(READY): requirements.txt requirements-vendor.txt requirements-dev.txt pyprojec
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Apart, because checkov pins another boto3.
+$(SCAN): requirements-scan.txt
+	test -x .venv-checkov/bin/python || $(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-scan.txt
+	touch $@
+
 demo: $(READY)
 	$(PY) -m sandbox
 
-test: $(READY)
-	$(PY) -m pytest -n 2 --dist worksteal
+test: $(READY) $(SCAN)
+	$(PY) -m pytest -n 4 --dist worksteal -m "not every_stage"
+
+infra-test: $(READY) $(SCAN)
+	$(PY) -m pytest -n 4 --dist worksteal -m "not every_stage" tests/infra
+
+infra-test-all: $(READY) $(SCAN)
+	$(PY) -m pytest -n 4 --dist worksteal tests/infra
 
 check: $(READY)
 	$(PY) -m ruff check
@@ -38,6 +53,9 @@ check: $(READY)
 	.venv/bin/lint-imports
 	$(PY) -m chalicelib.fleet chalicelib/fleet/*.yaml
 	$(PY) -m tools.policies --check
+
+scan: $(SCAN)
+	.venv-checkov/bin/checkov --directory terraform --framework terraform --compact --quiet --skip-download
 
 package: $(READY)
 	$(PY) -m tools.package --stage $(STAGE)
@@ -58,5 +76,5 @@ format: $(READY)
 	$(PY) -m tools.policies
 
 clean:
-	rm -rf .venv vendor build .chalice/deployments .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf .venv .venv-checkov vendor build .chalice/deployments .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

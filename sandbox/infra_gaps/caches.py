@@ -271,6 +271,7 @@ def _member(backend: ElastiCacheBackend, name: str, group: ReplicationGroup) -> 
         "snapshot_retention_limit": group.snapshot_retention_limit, "preferred_availability_zone": f"{backend.region_name}a",
     })  # fmt: skip
     member.replication_group_id, member.num_cache_nodes = group.replication_group_id, 1
+    member.transit_encryption_mode = group.transit_encryption_mode
     member.at_rest_encryption_enabled, member.auth_token_enabled = (
         group.at_rest_encryption_enabled,
         group.auth_token_enabled,

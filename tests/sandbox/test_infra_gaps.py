@@ -470,7 +470,7 @@ def test_replication_group_has_members_that_are_found_change_and_go_with_it(clie
     cache.create_replication_group(
         ReplicationGroupId="xai", ReplicationGroupDescription="d", Engine="redis", EngineVersion="7.1",
         CacheNodeType="cache.t4g.small", NumCacheClusters=2, CacheSubnetGroupName=subnets, SecurityGroupIds=["sg-1"],
-        TransitEncryptionEnabled=True, AuthToken="a" * 16, CacheParameterGroupName="mine",
+        TransitEncryptionEnabled=True, TransitEncryptionMode="required", AuthToken="a" * 16, CacheParameterGroupName="mine",
         PreferredMaintenanceWindow="sun:05:00-sun:06:00",
     )  # fmt: skip
     named = {"ReplicationGroupId": "xai"}
@@ -479,6 +479,7 @@ def test_replication_group_has_members_that_are_found_change_and_go_with_it(clie
     member = cache.describe_cache_clusters(CacheClusterId="xai-002", ShowCacheNodeInfo=True)["CacheClusters"][0]
     assert (member["EngineVersion"], member["CacheSubnetGroupName"]) == ("7.1.0", "xai")
     assert member["SecurityGroups"] == [{"SecurityGroupId": "sg-1", "Status": "active"}]
+    assert member["TransitEncryptionMode"] == "required"
     assert (member["CacheParameterGroup"]["CacheParameterGroupName"], member["AuthTokenEnabled"]) == ("mine", True)
     assert refused(cache.delete_cache_subnet_group, CacheSubnetGroupName=subnets) == "CacheSubnetGroupInUse"
     cache.modify_replication_group(**named, SecurityGroupIds=["sg-2"], PreferredMaintenanceWindow="mon:05:00-mon:06:00")
