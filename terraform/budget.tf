@@ -9,7 +9,7 @@ resource "aws_budgets_budget" "month" {
   limit_unit   = "USD"
 
   dynamic "cost_filter" {
-    for_each = var.account_wide ? [] : ["user:environment$${var.environment}"]
+    for_each = var.account_wide ? [] : [format("user:environment$%s", var.environment)]
 
     content {
       name   = "TagKeyValue"

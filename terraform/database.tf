@@ -105,11 +105,12 @@ resource "aws_rds_cluster_instance" "database" {
   #checkov:skip=CKV_AWS_226:on where engine_version names a major version alone, as said below
   for_each = toset([for number in range(1, try(var.database.instances, 0) + 1) : tostring(number)])
 
-  identifier         = "${local.database_name}-${each.key}"
-  cluster_identifier = aws_rds_cluster.database[0].id
-  engine             = aws_rds_cluster.database[0].engine
-  instance_class     = var.database.instance_class
-  promotion_tier     = tonumber(each.key) - 1 # who takes over: the lowest number that lives
+  identifier          = "${local.database_name}-${each.key}"
+  cluster_identifier  = aws_rds_cluster.database[0].id
+  engine              = aws_rds_cluster.database[0].engine
+  publicly_accessible = false
+  instance_class      = var.database.instance_class
+  promotion_tier      = tonumber(each.key) - 1 # who takes over: the lowest number that lives
 
   # "15" moves with AWS' minor versions. "15.10" stays there until it is changed: otherwise the next plan would want to go back.
   auto_minor_version_upgrade = !strcontains(var.database.engine_version, ".")

@@ -69,5 +69,17 @@ resource "terraform_data" "fleet" {
       condition     = alltrue([for group, settings in local.fleet.groups : contains(keys(var.web), group) || settings.kind != "http"])
       error_message = "web has no size for ${join(", ", [for group, settings in local.fleet.groups : group if settings.kind == "http" && !contains(keys(var.web), group)])}, of kind http in ${local.fleet_file}; allowed: {} for the defaults, or cpu_units, memory_mib, min, max, environment."
     }
+    precondition {
+      condition     = length(setsubtract(keys(var.web), [for group, settings in local.fleet.groups : group if settings.kind == "http"])) == 0
+      error_message = "web names ${join(", ", setsubtract(keys(var.web), [for group, settings in local.fleet.groups : group if settings.kind == "http"]))}, which is no group of kind http in ${local.fleet_file}; allowed: ${join(", ", [for group, settings in local.fleet.groups : group if settings.kind == "http"])}."
+    }
+    precondition {
+      condition     = alltrue([for own in values(local.nodes) : own.port != var.p2p_port])
+      error_message = "p2p_port is ${var.p2p_port}, where the nodes' API listens by ${local.fleet_file}: name another port."
+    }
+    precondition {
+      condition     = length(setintersection(keys(var.node_secrets), keys(var.node_environment))) == 0
+      error_message = "${join(", ", setintersection(keys(var.node_secrets), keys(var.node_environment)))} stands in node_secrets and in node_environment, and ECS takes a name once: name it in one of them."
+    }
   }
 }

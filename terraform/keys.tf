@@ -32,7 +32,7 @@ resource "aws_kms_alias" "data" {
 
 resource "aws_kms_key" "volumes" {
   #checkov:skip=CKV_AWS_33:the conditions leave the account's auto scaling role alone; as a principal it would have to exist before
-  description             = "${local.name}: the nodes' volumes"
+  description             = "${local.name}: the nodes' volumes and their hosts' disks"
   enable_key_rotation     = true
   deletion_window_in_days = 30
 

@@ -16,7 +16,27 @@ locals {
   }
 }
 
+data "aws_ec2_instance_type" "node" {
+  instance_type = var.node.instance_type
+
+  lifecycle {
+    postcondition {
+      condition     = 2 * var.node.memory_mib + 1024 <= self.memory_size && 2 * var.node.cpu_units <= 1024 * self.default_vcpus
+      error_message = "${var.node.instance_type} has ${self.memory_size} MiB and ${1024 * self.default_vcpus} CPU units; node asks ${var.node.memory_mib} MiB and ${var.node.cpu_units} units for a node, a smoke task needs the same beside it, and the host a GiB for itself. Ask for less, or name a larger instance type."
+    }
+    postcondition {
+      condition     = self.maximum_network_interfaces >= 3
+      error_message = "${var.node.instance_type} takes ${self.maximum_network_interfaces} network interfaces; the host, its node and a smoke task need 3. Name a larger instance type."
+    }
+    postcondition {
+      condition     = alltrue([for own in values(local.nodes) : contains(self.supported_architectures, local.fleet.groups[own.group].architecture == "arm64" ? "arm64" : "x86_64")])
+      error_message = "${var.node.instance_type} runs ${join(", ", self.supported_architectures)}, which is not the architecture of every group of nodes in ${local.fleet_file}."
+    }
+  }
+}
+
 resource "aws_ebs_volume" "node" {
+  #checkov:skip=CKV2_AWS_9:The plan in backup.tf takes it by its tag, where the stage keeps backups.
   for_each = local.nodes
 
   availability_zone = local.zone_names[local.node_zones[each.key]]
@@ -64,6 +84,7 @@ resource "aws_launch_template" "node" {
       volume_size           = 30
       volume_type           = "gp3"
       encrypted             = true
+      kms_key_id            = aws_kms_key.volumes.arn
       delete_on_termination = true
     }
   }

@@ -36,7 +36,7 @@ variable "vpc_cidr" {
   default     = "10.0.0.0/16"
 
   validation {
-    condition     = can(cidrnetmask(var.vpc_cidr)) && try(tonumber(split("/", var.vpc_cidr)[1]), 0) == 16
+    condition     = can(cidrnetmask(var.vpc_cidr)) && try(cidrsubnet(var.vpc_cidr, 0, 0) == var.vpc_cidr && split("/", var.vpc_cidr)[1] == "16", false)
     error_message = "vpc_cidr is \"${var.vpc_cidr}\"; allowed: an IPv4 network of /16 (the largest that AWS takes), such as 10.0.0.0/16."
   }
 }
@@ -189,6 +189,10 @@ variable "node" {
     condition     = var.node.volume_gib >= 20 && var.node.volume_gib <= 16384
     error_message = "node.volume_gib is ${var.node.volume_gib}; allowed: 20 to 16384, the size of a gp3 volume."
   }
+  validation {
+    condition     = var.node.volume_iops >= 3000 && var.node.volume_iops <= 16000 && var.node.volume_mibps >= 125 && var.node.volume_mibps <= min(1000, var.node.volume_iops / 4)
+    error_message = "node.volume_iops is ${var.node.volume_iops} and node.volume_mibps ${var.node.volume_mibps}; allowed: 3000 to 16000, and 125 to 1000 but at most a quarter of the IOPS, as gp3 has them."
+  }
 }
 
 variable "node_environment" {
@@ -220,6 +224,16 @@ variable "web" {
   validation {
     condition     = alltrue([for size in values(var.web) : size.min >= 1 && size.max >= size.min])
     error_message = "web: min must be at least 1 and max at least min, in each of ${join(", ", keys(var.web))}."
+  }
+  validation {
+    condition = alltrue([for size in values(var.web) : contains(lookup({
+      "256"  = [512, 1024, 2048]
+      "512"  = range(1024, 4097, 1024)
+      "1024" = range(2048, 8193, 1024)
+      "2048" = range(4096, 16385, 1024)
+      "4096" = range(8192, 30721, 1024)
+    }, tostring(size.cpu_units), []), size.memory_mib)])
+    error_message = "web: ${join(", ", [for group, size in var.web : "${group} asks ${size.cpu_units} CPU units and ${size.memory_mib} MiB"])}; Fargate has 256 with 512, 1024 or 2048, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
   }
 }
 

@@ -99,7 +99,7 @@ run "values_that_look_right" {
   command = plan
 
   variables {
-    vpc_cidr     = "10.0.0.300/16"
+    vpc_cidr     = "10.0.5.0/16"
     zones        = ["a", "b", "b"]
     public_hosts = { nodes = "API" }
     database     = { instance_class = "db.r6g.large", instances = 1, backup_days = 36 }
@@ -169,6 +169,65 @@ run "no_size_for_a_web_group" {
     target = [terraform_data.fleet]
   }
   expect_failures = [terraform_data.fleet]
+}
+
+run "a_size_for_an_unknown_web_group" {
+  command = plan
+
+  variables {
+    web = { explorers = {}, prometheus = {}, grafana = {}, wallets = {} }
+  }
+  plan_options {
+    target = [terraform_data.fleet]
+  }
+  expect_failures = [terraform_data.fleet]
+}
+
+run "peers_on_the_port_of_the_api" {
+  command = plan
+
+  variables {
+    p2p_port = 8080
+  }
+  plan_options {
+    target = [terraform_data.fleet]
+  }
+  expect_failures = [terraform_data.fleet]
+}
+
+run "a_name_that_is_secret_and_not" {
+  command = plan
+
+  variables {
+    node_environment = { XAI_PEER_API_KEY = "open" }
+    node_secrets     = { XAI_PEER_API_KEY = "xai/production/peer-api-key" }
+  }
+  plan_options {
+    target = [terraform_data.fleet]
+  }
+  expect_failures = [terraform_data.fleet]
+}
+
+run "a_host_without_room_for_a_smoke_task" {
+  command = plan
+
+  variables {
+    node = { instance_type = "m6i.large", volume_gib = 20, memory_mib = 8192, cpu_units = 768 }
+  }
+  plan_options {
+    target = [aws_ebs_volume.node, data.aws_ec2_instance_type.node]
+  }
+  expect_failures = [data.aws_ec2_instance_type.node]
+}
+
+run "a_size_that_fargate_has_not_and_a_disk_that_gp3_has_not" {
+  command = plan
+
+  variables {
+    web  = { explorers = { cpu_units = 256, memory_mib = 4096 }, prometheus = {}, grafana = {} }
+    node = { instance_type = "m6i.large", volume_gib = 20, volume_mibps = 900, memory_mib = 3072, cpu_units = 768 }
+  }
+  expect_failures = [var.web, var.node]
 }
 
 run "an_alarm_is_bound_that_no_public_group_has" {

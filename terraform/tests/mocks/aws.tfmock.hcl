@@ -12,6 +12,15 @@ mock_data "aws_iam_policy_document" {
   defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
 }
 
+mock_data "aws_ec2_instance_type" {
+  defaults = {
+    memory_size                = 16384
+    default_vcpus              = 4
+    maximum_network_interfaces = 4
+    supported_architectures    = ["x86_64"]
+  }
+}
+
 mock_data "aws_vpc_endpoint_service" {
   defaults = { availability_zones = ["us-east-1a", "us-east-1b", "us-east-1c"] }
 }
