@@ -16,7 +16,7 @@ READY := .venv/.ready
 SCAN := .venv-checkov/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test infra-test infra-test-all check scan package deploy bench format clean
+.PHONY: help demo test infra-test infra-test-all terraform check scan package deploy bench format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -40,10 +40,13 @@ demo: $(READY)
 test: $(READY) $(SCAN)
 	$(PY) -m pytest -n 4 --dist worksteal -m "not every_stage"
 
-infra-test: $(READY) $(SCAN)
+terraform:
+	@command -v terraform >/dev/null || { echo "terraform 1.11 or later is not on PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
+
+infra-test: $(READY) $(SCAN) terraform
 	$(PY) -m pytest -n 4 --dist worksteal -m "not every_stage" tests/infra
 
-infra-test-all: $(READY) $(SCAN)
+infra-test-all: $(READY) $(SCAN) terraform
 	$(PY) -m pytest -n 4 --dist worksteal tests/infra
 
 check: $(READY)

@@ -133,7 +133,7 @@ class Ground:
         definition: dict[str, Any] = {
             "family": service,
             "networkMode": "bridge",
-            "executionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{self.fleet.cluster}-execution",
+            "executionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/{self.fleet.cluster}-node-execution",
             "requiresCompatibilities": ["EC2"],
             "tags": [{"key": "service", "value": service}],
         }

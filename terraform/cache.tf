@@ -50,9 +50,8 @@ resource "aws_elasticache_user" "unnamed" {
   access_string = "off ~* -@all"
   tags          = { Name = "${local.cache_name}-default" }
 
-  authentication_mode {
-    type = "no-password-required"
-  }
+  # Not authentication_mode: AWS answers "no-password" to "no-password-required", and each plan would want to change it.
+  no_password_required = true
 }
 
 resource "aws_elasticache_user" "app" {

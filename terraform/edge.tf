@@ -73,6 +73,36 @@ resource "aws_lb_listener" "https" {
   }
 }
 
+# What a node says to operators alone: they reach it from inside.
+resource "aws_lb_listener_rule" "hidden" {
+  for_each = { for group, settings in local.public_groups : group => settings if settings.kind == "node" && length(var.hidden_paths) > 0 }
+
+  listener_arn = aws_lb_listener.https.arn
+
+  action {
+    type = "fixed-response"
+
+    fixed_response {
+      status_code  = "404"
+      content_type = "text/plain"
+      message_body = "There is nothing under this name."
+    }
+  }
+
+  condition {
+    host_header {
+      values = [local.host_names[each.key]]
+    }
+  }
+  condition {
+    path_pattern {
+      values = var.hidden_paths
+    }
+  }
+
+  tags = { Name = "${local.name}-${each.key}-hidden" }
+}
+
 # Without a priority AWS' next free one is taken: hosts exclude each other, so their order means nothing, and a new group moves no rule.
 resource "aws_lb_listener_rule" "group" {
   for_each = local.public_groups
@@ -96,6 +126,8 @@ resource "aws_lb_listener_rule" "group" {
     # Another port is another target group, and a rule would hold the old one back.
     replace_triggered_by = [aws_lb_target_group.group[each.key].port]
   }
+
+  depends_on = [aws_lb_listener_rule.hidden] # the earlier rule comes first
 }
 
 resource "aws_lb_target_group" "group" {

@@ -34,6 +34,9 @@ locals {
   nodes = { for service, own in local.services : service => own if own.kind == "node" }
   web   = { for service, own in local.services : service => own if own.kind == "http" }
 
+  # Nodes that are found by a DNS seed are dialled on this port, whatever they listen on.
+  p2p_port = 8333
+
   # Groups whose services stand behind the load balancer: those to which a host name is given.
   public_groups = { for group, settings in local.fleet.groups : group => settings if contains(keys(var.public_hosts), group) }
 }
@@ -74,8 +77,8 @@ resource "terraform_data" "fleet" {
       error_message = "web names ${join(", ", setsubtract(keys(var.web), [for group, settings in local.fleet.groups : group if settings.kind == "http"]))}, which is no group of kind http in ${local.fleet_file}; allowed: ${join(", ", [for group, settings in local.fleet.groups : group if settings.kind == "http"])}."
     }
     precondition {
-      condition     = alltrue([for own in values(local.nodes) : own.port != var.p2p_port])
-      error_message = "p2p_port is ${var.p2p_port}, where the nodes' API listens by ${local.fleet_file}: name another port."
+      condition     = alltrue([for own in values(local.nodes) : own.port != local.p2p_port])
+      error_message = "${local.fleet_file} has the nodes' API on port ${local.p2p_port}, where peers speak: name another port."
     }
     precondition {
       condition     = length(setintersection(keys(var.node_secrets), keys(var.node_environment))) == 0

@@ -302,7 +302,7 @@ resource "aws_flow_log" "fleet" {
   count = local.makes_network ? 1 : 0
 
   vpc_id               = aws_vpc.fleet[0].id
-  traffic_type         = "ALL"
+  traffic_type         = "REJECT" # what was let through is peers, probes and scrapes: the bill without a finding
   log_destination_type = "cloud-watch-logs"
   log_destination      = aws_cloudwatch_log_group.flow[0].arn
   iam_role_arn         = aws_iam_role.flow_logs[0].arn

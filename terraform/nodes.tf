@@ -181,12 +181,12 @@ resource "aws_ecs_task_definition" "node" {
     memory    = var.node.memory_mib
     # Docker forgets an image's command when the entryPoint is set, so the command stands here.
     entryPoint       = ["python3", "-c", file("${path.module}/../fence/fence.py")]
-    command          = ["python", "-m", "xai.core.node", "--host", "0.0.0.0", "--port", tostring(each.value.port), "--p2p-port", tostring(var.p2p_port), "--data-dir", "/data"]
+    command          = ["python", "-m", "xai.core.node", "--host", "0.0.0.0", "--port", tostring(each.value.port), "--p2p-port", tostring(local.p2p_port), "--data-dir", "/data"]
     workingDirectory = "/home/xai"
     stopTimeout      = 120 # the longest on EC2 that a rollout's timing counts on; the fence turns TERM into the node's INT
     portMappings = [
       { containerPort = each.value.port, hostPort = each.value.port, protocol = "tcp" },
-      { containerPort = var.p2p_port, hostPort = var.p2p_port, protocol = "tcp" },
+      { containerPort = local.p2p_port, hostPort = local.p2p_port, protocol = "tcp" },
     ]
     mountPoints = [
       { sourceVolume = "data", containerPath = "/data", readOnly = false },

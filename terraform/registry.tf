@@ -1,11 +1,11 @@
 # The repositories that the fleet file names. A push here is what starts a rollout.
 
 resource "aws_ecr_repository" "image" {
-  #checkov:skip=CKV_AWS_51:A pipeline may move a tag such as latest; rollouts pin digests and tag what they need keep-<digest>.
-  for_each = toset([for group in local.fleet.groups : group.repository])
+  #checkov:skip=CKV_AWS_51:Immutable where the tags that start rollouts are versions; a stage that takes every tag takes moving ones too.
+  for_each = { for group in local.fleet.groups : group.repository => contains(group.tags, "*") }
 
   name                 = each.key
-  image_tag_mutability = "MUTABLE"
+  image_tag_mutability = each.value ? "MUTABLE" : "IMMUTABLE"
 
   encryption_configuration {
     encryption_type = "KMS"

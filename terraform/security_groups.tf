@@ -99,7 +99,7 @@ locals {
     [for group, settings in local.public_groups : { from = "alb", to = lookup(local.web_groups, group, "node"), port = settings.port }],
     # Rollouts and sweeps ask nodes, explorers show them, Prometheus scrapes them, a node asks its peers, and its host publishes its metrics.
     [for port in local.node_ports : [for caller in local.callers : { from = caller, to = "node", port = port }]],
-    [{ from = "node", to = "node", port = var.p2p_port }],
+    [{ from = "node", to = "node", port = local.p2p_port }],
     # Liveness of web services, and monitoring: Prometheus scrapes them, Grafana reads Prometheus.
     [for group, port in local.web_ports : { from = "lambdas", to = local.web_groups[group], port = port }],
     [for group, port in local.web_ports : [for caller in values(local.web_groups) : { from = caller, to = local.web_groups[group], port = port } if caller != local.web_groups[group]]],
@@ -112,7 +112,7 @@ locals {
   # AWS without an endpoint, ticket systems and registries, by names whose addresses nobody can list; and peers anywhere.
   world_out = merge(
     { for caller in local.callers : "${caller} to the world on 443" => { from = caller, port = 443 } },
-    { "node to the world on ${var.p2p_port}" = { from = "node", port = var.p2p_port } },
+    { "node to the world on ${local.p2p_port}" = { from = "node", port = local.p2p_port } },
   )
 }
 

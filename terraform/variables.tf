@@ -79,19 +79,7 @@ variable "interface_endpoints" {
   description = "AWS services that are reached inside the network, at a price for each and zone; none: all go through NAT."
   type        = set(string)
   nullable    = false
-  default     = ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "ssmmessages", "ec2messages", "kms", "ecs", "ecs-agent", "ecs-telemetry", "sts", "monitoring", "sqs"]
-}
-
-variable "p2p_port" {
-  description = "The port of the nodes' peer-to-peer protocol; nodes listen on 8765 unless they are told."
-  type        = number
-  nullable    = false
-  default     = 8333
-
-  validation {
-    condition     = var.p2p_port >= 1024 && var.p2p_port <= 65535
-    error_message = "p2p_port is ${var.p2p_port}; allowed: 1024 to 65535."
-  }
+  default     = ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "ssmmessages", "ec2messages", "kms", "ec2", "ecs", "ecs-agent", "ecs-telemetry", "sts", "monitoring", "sqs"]
 }
 
 # ---------------------------------------------------------------- edge
@@ -157,6 +145,25 @@ variable "requests_per_five_minutes" {
   }
 }
 
+variable "waf_common_blocks" {
+  description = "Whether WAF's common rules block; otherwise they only count, until somebody has read what they would have blocked."
+  type        = bool
+  nullable    = false
+  default     = false
+}
+
+variable "hidden_paths" {
+  description = "Path patterns of public nodes that the world does not see: what is for operators alone."
+  type        = list(string)
+  nullable    = false
+  default     = ["*/metrics*", "*/admin*", "*/peers*"]
+
+  validation {
+    condition     = length(var.hidden_paths) <= 4
+    error_message = "hidden_paths has ${length(var.hidden_paths)} patterns; allowed: up to 4 (the load balancer takes 5 values in a rule, and one is the host)."
+  }
+}
+
 # ---------------------------------------------------------------- compute
 
 variable "create_cluster" {
@@ -167,7 +174,7 @@ variable "create_cluster" {
 }
 
 variable "first_images" {
-  description = "group => digest (sha256:...) or tag that its services are created with; a group that is not named has no services yet. Later releases are rollouts and another image here changes nothing, but taking a group out destroys its services."
+  description = "group => digest (sha256:...) or tag that its services are created with; a group that is not named has no services yet. Later releases are rollouts and another image here changes nothing. Terraform refuses to take a group out again."
   type        = map(string)
   nullable    = false
   default     = {}

@@ -2,12 +2,13 @@
 # Nodes limit each client themselves; this spares them the work, and does it for the explorer, which does not.
 
 locals {
-  # In this order after the rate limit. What is named under count is only counted.
+  # In this order after the rate limit. What is named under count is only counted: `*` is the whole group.
   managed_rules = {
     ip-reputation   = { priority = 2, group = "AWSManagedRulesAmazonIpReputationList", count = [] }
     known-bad-input = { priority = 3, group = "AWSManagedRulesKnownBadInputsRuleSet", count = [] }
-    # A transaction with a contract is longer than the 8 KB at which this rule would stop it.
-    common = { priority = 4, group = "AWSManagedRulesCommonRuleSet", count = ["SizeRestrictions_BODY"] }
+    # Written for pages and forms. It stops clients without a user agent, contracts that look like scripts and bodies over 8 KB, as our
+    # API has them all: the counts say what would be lost, and waf_common_blocks is for whoever has read them.
+    common = { priority = 4, group = "AWSManagedRulesCommonRuleSet", count = var.waf_common_blocks ? ["SizeRestrictions_BODY"] : ["*"] }
   }
   secret_headers = ["authorization", "cookie", "x-admin-token", "x-api-key"]
 }
@@ -57,7 +58,14 @@ resource "aws_wafv2_web_acl" "edge" {
       priority = rule.value.priority
 
       override_action {
-        none {}
+        dynamic "none" {
+          for_each = contains(rule.value.count, "*") ? [] : [true]
+          content {}
+        }
+        dynamic "count" {
+          for_each = contains(rule.value.count, "*") ? [true] : []
+          content {}
+        }
       }
 
       statement {
@@ -66,7 +74,7 @@ resource "aws_wafv2_web_acl" "edge" {
           name        = rule.value.group
 
           dynamic "rule_action_override" {
-            for_each = rule.value.count
+            for_each = setsubtract(rule.value.count, ["*"])
 
             content {
               name = rule_action_override.value

@@ -60,7 +60,7 @@ _ECS, _ECR = _REFERENCE + "amazonelasticcontainerservice.html", _REFERENCE + "am
 _DYNAMODB, _SQS = _REFERENCE + "amazondynamodb.html", _REFERENCE + "amazonsqs.html"
 _PASS_ROLE = Grant(
     actions=("iam:PassRole",),
-    resources=("arn:aws:iam::{account}:role/{cluster}-*",),
+    resources=("arn:aws:iam::{account}:role/{cluster}-*-execution", "arn:aws:iam::{account}:role/{cluster}-*-task"),
     condition={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
     source="https://docs.aws.amazon.com/AmazonECS/latest/developerguide/security_iam_id-based-policy-examples.html",
 )
@@ -182,11 +182,9 @@ CALLS: Mapping[str, tuple[Grant, ...]] = {
 # What Lambda itself does in the function's name.
 RUNNING: tuple[Grant, ...] = (
     Grant(
-        actions=("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"),
-        resources=(
-            "arn:aws:logs:{region}:{account}:log-group:/aws/lambda/{function}",
-            "arn:aws:logs:{region}:{account}:log-group:/aws/lambda/{function}:*",
-        ),
+        # Not CreateLogGroup: Terraform makes the group, with an end and a key; one that Lambda makes again has neither.
+        actions=("logs:CreateLogStream", "logs:PutLogEvents"),
+        resources=("arn:aws:logs:{region}:{account}:log-group:/aws/lambda/{function}:*",),
         source="https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
     ),
     Grant(

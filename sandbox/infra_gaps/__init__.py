@@ -3,9 +3,7 @@
 composite_alarms        PutCompositeAlarm; DescribeAlarms shows the kinds that were asked for
 scalable_targets        Application Auto Scaling knows our ECS' services, and tags its targets
 redrive_allow_policies  a queue keeps its RedriveAllowPolicy, and its other policies when one of them is set
-replica_keys            a replicated KMS key is a REPLICA with a description, a policy and tags of its own
 launch_template_tags    the tags of a launch template are no tags of what it launches
-lifecycle_hooks         a lifecycle hook has a role and a target only if somebody gave them
 security_group_rules    a security group rule keeps its description, and is changed whatever it opens to
 oidc_clients            an identity provider's clients are added and removed
 budget_notifications    a budget's notifications, their subscribers, its tags and its changes
@@ -31,12 +29,11 @@ from sandbox.infra_gaps.databases import database_insights
 from sandbox.infra_gaps.hosts import (
     ServiceExists,
     launch_template_tags,
-    lifecycle_hooks,
     oidc_clients,
     scalable_targets,
     security_group_rules,
 )
-from sandbox.infra_gaps.stores import bucket_events, bucket_replication, redrive_allow_policies, replica_keys
+from sandbox.infra_gaps.stores import bucket_events, bucket_replication, redrive_allow_policies
 from sandbox.infra_gaps.tools import Undo, undo_all
 
 
@@ -46,9 +43,7 @@ def close_infra_gaps(ecs_service_exists: ServiceExists = lambda _resource_id: Tr
         composite_alarms(),
         scalable_targets(ecs_service_exists),
         redrive_allow_policies(),
-        replica_keys(),
         launch_template_tags(),
-        lifecycle_hooks(),
         security_group_rules(),
         oidc_clients(),
         budget_notifications(),

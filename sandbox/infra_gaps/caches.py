@@ -8,7 +8,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.elasticache.exceptions import ElastiCacheException
-from moto.elasticache.models import CacheCluster, CacheSubnetGroup, ElastiCacheBackend, ReplicationGroup
+from moto.elasticache.models import CacheCluster, CacheSubnetGroup, ElastiCacheBackend, ReplicationGroup, User
 from moto.elasticache.responses import ElastiCacheResponse
 
 from sandbox.infra_gaps.tools import Undo, kept, merged, put, undo_all
@@ -23,7 +23,11 @@ _CHANGEABLE = {
 
 
 def cache_users() -> Undo:
-    """Change a user of ElastiCache."""
+    """Change a user of ElastiCache; one that needs no password says so in the answer's word, which is not the request's."""
+
+    def authentication(self: User) -> dict[str, Any]:
+        bare = self.no_password_required or self.authentication_type == "no-password-required"
+        return {"Type": "no-password" if bare else self.authentication_type, "PasswordCount": len(self.passwords) or None}
 
     def modify_user(self: ElastiCacheResponse) -> ActionResult:
         asked = self._get_params()
@@ -42,7 +46,10 @@ def cache_users() -> Undo:
             user.no_password_required = user.authentication_type == "no-password-required"
         return ActionResult(user)
 
-    return put(ElastiCacheResponse, modify_user=modify_user)
+    return undo_all(
+        put(ElastiCacheResponse, modify_user=modify_user),
+        put(User, authentication=property(authentication)),
+    )
 
 
 def cache_groups() -> Undo:

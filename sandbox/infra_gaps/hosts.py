@@ -10,8 +10,6 @@ from typing import Any
 from moto.applicationautoscaling.exceptions import AWSValidationException
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
-from moto.autoscaling.models import LifecycleHook
-from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models import launch_templates
@@ -83,24 +81,6 @@ def launch_template_tags() -> Undo:
         return plain(self, name, description, {**data, "TagSpecifications": kept} if kept else data, tag_spec)
 
     return put(launch_templates.LaunchTemplateBackend, create_launch_template=create_launch_template)
-
-
-def lifecycle_hooks() -> Undo:
-    """Keep a hook's role and target, where moto makes some up."""
-    plain = AutoScalingResponse.put_lifecycle_hook
-
-    def put_lifecycle_hook(self: AutoScalingResponse) -> ActionResult:
-        answer: ActionResult = plain(self)
-        group, name = self._get_param("AutoScalingGroupName"), self._get_param("LifecycleHookName")
-        hook: LifecycleHook = self.autoscaling_backend.lifecycle_hooks[f"{group}_{name}"]
-        hook.role_arn, hook.notification_target_arn = (
-            self._get_param("RoleARN"),
-            self._get_param("NotificationTargetARN"),
-        )
-        hook.notification_metadata = self._get_param("NotificationMetadata")
-        return answer
-
-    return put(AutoScalingResponse, put_lifecycle_hook=put_lifecycle_hook)
 
 
 def security_group_rules() -> Undo:

@@ -8,13 +8,11 @@ import re
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.kms.models import kms_backends
-from moto.kms.responses import KmsResponse
 from moto.s3.exceptions import ReplicationConfigurationNotFoundError
 from moto.s3.responses import S3Response
 from moto.sqs.models import Queue, SQSBackend
 
-from sandbox.infra_gaps.tools import Undo, asked_of, now, put, undo_all
+from sandbox.infra_gaps.tools import Undo, put, undo_all
 
 
 def redrive_allow_policies() -> Undo:
@@ -43,29 +41,6 @@ def redrive_allow_policies() -> Undo:
         put(Queue, attributes=property(attributes), _set_attributes=keep_policy),
         put(SQSBackend, get_queue_attributes=get_queue_attributes),
     )
-
-
-def replica_keys() -> Undo:
-    """Give a replica its own face; moto's shares the primary's, and calls both PRIMARY."""
-    plain = KmsResponse.replicate_key
-
-    def replicate_key(self: KmsResponse) -> str:
-        plain(self)
-        asked = asked_of(self)
-        primary = self.kms_backend.keys[self.kms_backend.get_key_id(asked["KeyId"])]
-        there = kms_backends[self.current_account][asked["ReplicaRegion"]]
-        replica = there.keys[primary.id]
-        replica.multi_region_configuration = {**primary.multi_region_configuration, "MultiRegionKeyType": "REPLICA"}
-        replica.description, replica.aliases, replica.grants = asked.get("Description", ""), {}, {}
-        replica.policy = asked.get("Policy") or replica.generate_default_policy()
-        replica.creation_date = now()
-        there.tagger.tag_resource(replica.id, asked.get("Tags", []))
-        return json.dumps(
-            {"ReplicaKeyMetadata": replica.to_dict()["KeyMetadata"], "ReplicaPolicy": replica.policy,
-             "ReplicaTags": asked.get("Tags", [])}
-        )  # fmt: skip
-
-    return put(KmsResponse, replicate_key=replicate_key)
 
 
 def bucket_events() -> Undo:

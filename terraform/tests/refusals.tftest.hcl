@@ -49,7 +49,6 @@ run "values_below_what_is_allowed" {
     vpc_cidr                  = "10.0.0.0/15"
     zones                     = ["a"]
     existing_network          = { vpc_id = "vpc-0aaa", public_subnets = { a = "subnet-0a" }, private_subnets = { a = "subnet-1a" } }
-    p2p_port                  = 80
     domain                    = "localhost"
     public_hosts              = {}
     certificate_arn           = "arn:aws:iam::123456789012:server-certificate/old"
@@ -65,7 +64,7 @@ run "values_below_what_is_allowed" {
     github_repository         = "xai-ops"
   }
   expect_failures = [
-    var.replica_region, var.vpc_cidr, var.zones, var.existing_network, var.p2p_port, var.domain, var.public_hosts, var.certificate_arn,
+    var.replica_region, var.vpc_cidr, var.zones, var.existing_network, var.domain, var.public_hosts, var.certificate_arn,
     var.requests_per_five_minutes, var.node, var.web, var.database, var.cache, var.backup, var.alert_emails, var.log_days, var.monthly_budget_usd,
     var.github_repository,
   ]
@@ -78,7 +77,6 @@ run "values_above_what_is_allowed" {
     vpc_cidr                  = "10.0.0.0/17"
     zones                     = ["a", "b", "c", "d", "e", "f", "g"]
     existing_network          = { vpc_id = "vpc-0aaa", public_subnets = { a = "subnet-0a", b = "subnet-0b" }, private_subnets = { a = "subnet-1a", c = "subnet-1c" } }
-    p2p_port                  = 65536
     domain                    = "XAI.example.org"
     public_hosts              = { nodes = "api", explorers = "api" }
     hosted_zone_id            = "xai.example.org"
@@ -90,7 +88,7 @@ run "values_above_what_is_allowed" {
     backup                    = { keep_days = 7, lock_days = 8, copy = false }
   }
   expect_failures = [
-    var.vpc_cidr, var.zones, var.existing_network, var.p2p_port, var.domain, var.public_hosts, var.hosted_zone_id, var.requests_per_five_minutes,
+    var.vpc_cidr, var.zones, var.existing_network, var.domain, var.public_hosts, var.hosted_zone_id, var.requests_per_five_minutes,
     var.node, var.web, var.database, var.cache, var.backup,
   ]
 }
@@ -176,18 +174,6 @@ run "a_size_for_an_unknown_web_group" {
 
   variables {
     web = { explorers = {}, prometheus = {}, grafana = {}, wallets = {} }
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
-
-run "peers_on_the_port_of_the_api" {
-  command = plan
-
-  variables {
-    p2p_port = 8080
   }
   plan_options {
     target = [terraform_data.fleet]

@@ -224,7 +224,10 @@ def test_roles_are_passed_to_ecs_tasks_alone() -> None:
         {
             "Effect": "Allow",
             "Action": ["iam:PassRole"],
-            "Resource": ["arn:aws:iam::123456789012:role/xai-staging-*"],
+            "Resource": [
+                "arn:aws:iam::123456789012:role/xai-staging-*-execution",
+                "arn:aws:iam::123456789012:role/xai-staging-*-task",
+            ],
             "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         }
     ]

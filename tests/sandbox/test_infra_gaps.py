@@ -96,22 +96,6 @@ def test_launch_template_does_not_pass_on_its_own_tags(client: Clients) -> None:
     assert shown["LaunchTemplateData"]["TagSpecifications"] == data["TagSpecifications"]
 
 
-def test_lifecycle_hook_has_no_role_that_nobody_gave(client: Clients) -> None:
-    """Moto makes up a role and a queue."""
-    scaling = client("autoscaling")
-    scaling.create_launch_configuration(LaunchConfigurationName="l", ImageId="ami-1", InstanceType="m7g.large")
-    scaling.create_auto_scaling_group(
-        AutoScalingGroupName="g", LaunchConfigurationName="l", MinSize=0, MaxSize=0, AvailabilityZones=["us-east-1a"]
-    )
-    asked = {"AutoScalingGroupName": "g", "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"}
-    scaling.put_lifecycle_hook(LifecycleHookName="bare", **asked)
-    given = {"RoleARN": "arn:aws:iam::123456789012:role/r", "NotificationTargetARN": "arn:aws:sns:us-east-1:1:t"}
-    scaling.put_lifecycle_hook(LifecycleHookName="full", **asked, **given)
-    shown = scaling.describe_lifecycle_hooks(AutoScalingGroupName="g")["LifecycleHooks"]
-    bare, full = ({key: hook.get(key) for key in given} for hook in shown)
-    assert (bare, full) == (dict.fromkeys(given), given)
-
-
 def test_rule_from_a_group_or_to_a_prefix_list_keeps_its_description(client: Clients) -> None:
     """Moto knows the description of an address range alone."""
     ec2 = client("ec2")
@@ -186,24 +170,6 @@ def test_queue_keeps_every_policy_that_it_was_given(client: Clients) -> None:
         not {"Policy", "RedriveAllowPolicy"}
         & sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"].keys()
     )
-
-
-def test_replica_key_is_a_replica_with_a_face_of_its_own(client: Clients) -> None:
-    """Moto's replica calls itself PRIMARY and has the primary's description, policy and tags."""
-    here, there = client("kms"), client("kms", "us-west-2")
-    key = here.create_key(MultiRegion=True, Description="xai")["KeyMetadata"]["KeyId"]
-    here.create_alias(AliasName="alias/xai", TargetKeyId=key)
-    tags = [{"TagKey": "a", "TagValue": "1"}]
-    here.replicate_key(KeyId=key, ReplicaRegion="us-west-2", Description="xai dr", Policy=POLICY, Tags=tags)
-    replica = there.describe_key(KeyId=key)["KeyMetadata"]
-    assert (replica["MultiRegionConfiguration"]["MultiRegionKeyType"], replica["Description"]) == ("REPLICA", "xai dr")
-    assert there.get_key_policy(KeyId=key, PolicyName="default")["Policy"] == POLICY
-    assert there.list_resource_tags(KeyId=key)["Tags"] == tags
-    primary = here.describe_key(KeyId=key)["KeyMetadata"]
-    assert (primary["MultiRegionConfiguration"]["MultiRegionKeyType"], primary["Description"]) == ("PRIMARY", "xai")
-    assert [each["Region"] for each in primary["MultiRegionConfiguration"]["ReplicaKeys"]] == ["us-west-2"]
-    there.create_alias(AliasName="alias/dr", TargetKeyId=key)
-    assert [each["AliasName"] for each in here.list_aliases(KeyId=key)["Aliases"]] == ["alias/xai"]
 
 
 def test_bucket_says_that_its_events_go_to_eventbridge(client: Clients) -> None:
@@ -430,6 +396,9 @@ def test_cache_user_is_changed(client: Clients) -> None:
     )
     cache.modify_user(UserId="ops", AuthenticationMode={"Type": "iam"})
     assert cache.describe_users(UserId="ops")["Users"][0]["Authentication"]["Type"] == "iam"
+    bare = {"UserId": "bare", "UserName": "default", "Engine": "redis", "AccessString": "off -@all"}
+    made = cache.create_user(**bare, AuthenticationMode={"Type": "no-password-required"})
+    assert made["Authentication"]["Type"] == "no-password"
 
 
 def test_cache_user_group_changes_its_members(client: Clients) -> None:

@@ -111,7 +111,7 @@ ALLOWED: list[tuple[str, Any]] = [
     ("ecs:register_task_definition", {"family": "xai-staging-node-1-smoke"}),
     (
         "ecs:register_task_definition",
-        {"family": "xai-staging-node-1", "tags": [{}], "taskRoleArn": f"{ROLES}/xai-staging-node"},
+        {"family": "xai-staging-node-1", "tags": [{}], "taskRoleArn": f"{ROLES}/xai-staging-node-task"},
     ),
     ("ecs:run_task", {**STAGING, "taskDefinition": f"{ECS}:task-definition/xai-staging-node-1-smoke:7"}),
     ("ecs:run_task", {**STAGING, "taskDefinition": "xai-staging-node-1-smoke"}),
