@@ -9,10 +9,10 @@
 
 locals {
   alarms = merge(
-    local.service_alarms, local.chain_alarms, local.tip_alarms, local.host_alarms,
+    local.service_alarms, local.chain_alarms, local.peer_alarms, local.tip_alarms, local.host_alarms,
     local.target_alarms, local.edge_alarms, local.nat_alarms,
     local.database_alarms, local.cache_alarms, local.backup_alarms,
-    local.function_alarms, local.event_alarms, local.tracker_alarms, local.ops_alarms,
+    local.own_alarms,
   )
   measured_alarms = { for name, alarm in local.alarms : name => alarm if !contains(keys(alarm), "expression") }
   computed_alarms = { for name, alarm in local.alarms : name => alarm if contains(keys(alarm), "expression") }
@@ -28,6 +28,13 @@ locals {
   service_conditions = sort(distinct(flatten([
     for service in keys(local.services) : [for name in keys(local.alarms) : trimprefix(name, "${service}-") if startswith(name, "${service}-")]
   ])))
+
+  # Incidents are opened by EventBridge and our functions, whatever an alarm's actions are. So a mail for each alarm would only say the same
+  # again, a hundred times on a bad day: mailed are headlines, and what may keep ourselves from opening incidents.
+  topics_of_alarms = { for name in keys(local.alarms) : name => contains(keys(local.own_alarms), name) ? aws_sns_topic.alerts.arn : aws_sns_topic.alarms.arn }
+
+  # A group of one has no peers of ours; what it finds outside is luck.
+  crowded_groups = { for group, nodes in local.nodes_of_group : group => length(nodes) if length(nodes) > 1 }
 
   # A rate of one failure among three calls says nothing, and a floor of *calls* would hide a quiet service that fails all of its few. So
   # the floor is of errors.
@@ -49,8 +56,12 @@ resource "terraform_data" "alarms" {
       error_message = "watch.height_flat_seconds of ${local.fleet_file} is ${local.watch.height_flat_seconds}; allowed: a multiple of 60 up to 86400 (CloudWatch's own)."
     }
     precondition {
-      condition     = local.watch.backup_max_age_seconds <= 604800
-      error_message = "watch.backup_max_age_seconds of ${local.fleet_file} is ${local.watch.backup_max_age_seconds}; allowed: up to 604800, the seven days that a CloudWatch alarm looks back."
+      condition     = local.watch.backup_max_age_seconds % 60 == 0 && local.watch.backup_max_age_seconds <= 86400
+      error_message = "watch.backup_max_age_seconds of ${local.fleet_file} is ${local.watch.backup_max_age_seconds}; allowed: a multiple of 60 up to 86400, the longest in which CloudWatch counts backups together."
+    }
+    precondition {
+      condition     = alltrue([for nodes in values(local.crowded_groups) : local.watch.min_peers < nodes])
+      error_message = "watch.min_peers of ${local.fleet_file} is ${local.watch.min_peers}, and a node cannot count on more peers than the others of its group: ${join(", ", [for group, nodes in local.crowded_groups : "${group} has ${nodes} nodes" if local.watch.min_peers >= nodes])}. Allowed: less than the nodes of each group that has more than one."
     }
     precondition {
       condition     = var.database == null || local.database_memory_gib != null
@@ -77,8 +88,8 @@ resource "aws_cloudwatch_metric_alarm" "measured" {
   treat_missing_data  = each.value.missing
   # A percentile of a handful of calls is one call.
   evaluate_low_sample_count_percentiles = startswith(each.value.metric[2], "p") ? "ignore" : null
-  alarm_actions                         = [aws_sns_topic.alerts.arn]
-  ok_actions                            = [aws_sns_topic.alerts.arn]
+  alarm_actions                         = [local.topics_of_alarms[each.key]]
+  ok_actions                            = [local.topics_of_alarms[each.key]]
 }
 
 resource "aws_cloudwatch_metric_alarm" "computed" {
@@ -91,8 +102,8 @@ resource "aws_cloudwatch_metric_alarm" "computed" {
   comparison_operator = can(each.value.over) ? "GreaterThanThreshold" : "LessThanThreshold"
   threshold           = try(each.value.over, each.value.under)
   treat_missing_data  = each.value.missing
-  alarm_actions       = [aws_sns_topic.alerts.arn]
-  ok_actions          = [aws_sns_topic.alerts.arn]
+  alarm_actions       = [local.topics_of_alarms[each.key]]
+  ok_actions          = [local.topics_of_alarms[each.key]]
 
   metric_query {
     id          = "watched"
@@ -121,6 +132,13 @@ resource "aws_cloudwatch_metric_alarm" "computed" {
 
 # ---- who hears of it
 
+# Each single alarm, for machines and for your own subscribers; nobody is mailed.
+resource "aws_sns_topic" "alarms" {
+  name              = "${local.ops_name}-alarms"
+  kms_master_key_id = aws_kms_key.ops.arn
+}
+
+# What people are mailed: headlines, our own operations, backups that failed, the budget.
 resource "aws_sns_topic" "alerts" {
   name              = "${local.ops_name}-alerts"
   kms_master_key_id = aws_kms_key.ops.arn
@@ -134,6 +152,7 @@ resource "aws_sns_topic" "incidents" {
 
 data "aws_iam_policy_document" "topic" {
   for_each = {
+    alarms    = { arn = aws_sns_topic.alarms.arn, publishers = ["cloudwatch"] }
     alerts    = { arn = aws_sns_topic.alerts.arn, publishers = ["cloudwatch", "events", "backup", "budgets"] }
     incidents = { arn = aws_sns_topic.incidents.arn, publishers = [] } # the functions' own policies let them publish
   }
@@ -151,10 +170,16 @@ data "aws_iam_policy_document" "topic" {
         identifiers = ["${statement.value}.amazonaws.com"]
       }
 
-      condition {
-        test     = "StringEquals"
-        variable = "aws:SourceAccount"
-        values   = [local.account_id]
+      # EventBridge and Backup do not say for which account they speak: a condition would refuse all that they tell.
+      # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+      dynamic "condition" {
+        for_each = contains(["events", "backup"], statement.value) ? [] : [local.account_id]
+
+        content {
+          test     = "StringEquals"
+          variable = "aws:SourceAccount"
+          values   = [condition.value]
+        }
       }
     }
   }
@@ -176,6 +201,11 @@ data "aws_iam_policy_document" "topic" {
       values   = ["false"]
     }
   }
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  arn    = aws_sns_topic.alarms.arn
+  policy = data.aws_iam_policy_document.topic["alarms"].json
 }
 
 resource "aws_sns_topic_policy" "alerts" {

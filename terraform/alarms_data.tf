@@ -134,26 +134,41 @@ locals {
   ]...)
 
   # Only where there are backups. `for ... if` keeps each row's own shape, which a condition would not.
+  # Backups are counted by AWS Backup's metrics. Those of copies have the name of the vault that is copied to, and AWS does not say in which
+  # of the two regions they are told; the jobs, and their events, are of the region that is copied from. So copies are counted by our
+  # own rules of EventBridge (backup.tf), here.
   backup_alarms = {
     for name, alarm in {
       "${local.name}-backups-missing" = {
         wanted     = var.backup != null
-        says       = "No backup of a volume has succeeded for ${local.watch.backup_max_age_seconds} seconds"
-        expression = "FILL(completed, 0)" # FILL: CloudWatch would wait some hours more before it calls data missing
-        metrics    = { completed = ["AWS/Backup", "NumberOfBackupJobsCompleted", "Sum", local.vault_dimensions] }
-        period     = 3600
-        periods    = ceil(local.watch.backup_max_age_seconds / 3600)
-        under      = 1
+        says       = "Fewer than ${length(local.nodes)} backups of volumes, one for each node, have succeeded in ${local.watch.backup_max_age_seconds} seconds"
+        expression = "FILL(completed, 0)" # FILL: CloudWatch would wait some periods more before it calls data missing
+        metrics    = { completed = ["AWS/Backup", "NumberOfBackupJobsCompleted", "Sum", local.vault_dimensions["volumes"]] }
+        period     = local.watch.backup_max_age_seconds # the window slides
+        periods    = 1
+        under      = length(local.nodes)
         missing    = "breaching" # a backup that did not even start tells nothing
+      }
+      "${local.name}-backups-database-missing" = {
+        wanted     = contains(keys(local.backup_plans), "database")
+        says       = "No backup of the database has succeeded for 26 hours"
+        expression = "FILL(completed, 0)"
+        metrics    = { completed = ["AWS/Backup", "NumberOfBackupJobsCompleted", "Sum", local.vault_dimensions["database"]] }
+        period     = 3600
+        periods    = 26 # taken once a day; it may start an hour late and take another
+        under      = 1
+        missing    = "breaching" # as above
       }
       "${local.name}-backups-failed" = {
         wanted     = var.backup != null
-        says       = "A backup of a volume has failed, or did not finish in its window, in the last hour"
-        expression = "FILL(failed, 0) + FILL(expired, 0)"
-        metrics = {
-          failed  = ["AWS/Backup", "NumberOfBackupJobsFailed", "Sum", local.vault_dimensions]
-          expired = ["AWS/Backup", "NumberOfBackupJobsExpired", "Sum", local.vault_dimensions]
-        }
+        says       = "A backup has failed, or did not finish in its window, in the last hour"
+        expression = join(" + ", [for plan in keys(local.backup_plans) : "FILL(${plan}_failed, 0) + FILL(${plan}_expired, 0)"])
+        metrics = merge([
+          for plan in keys(local.backup_plans) : {
+            "${plan}_failed"  = ["AWS/Backup", "NumberOfBackupJobsFailed", "Sum", local.vault_dimensions[plan]]
+            "${plan}_expired" = ["AWS/Backup", "NumberOfBackupJobsExpired", "Sum", local.vault_dimensions[plan]]
+          }
+        ]...)
         period  = 3600
         periods = 1
         over    = 0
@@ -163,7 +178,7 @@ locals {
         wanted     = local.copies
         says       = "A copy of a backup to ${var.replica_region} has failed in the last hour"
         expression = "FILL(failed, 0)"
-        metrics    = { failed = ["AWS/Backup", "NumberOfCopyJobsFailed", "Sum", local.vault_dimensions] }
+        metrics    = { failed = ["AWS/Events", "Invocations", "Sum", { RuleName = local.copy_failed_rule }] }
         period     = 3600
         periods    = 1
         over       = 0
@@ -171,13 +186,23 @@ locals {
       }
       "${local.name}-backups-copy-missing" = {
         wanted     = local.copies
-        says       = "No backup has been copied to ${var.replica_region} for ${local.watch.backup_max_age_seconds} seconds and two hours"
-        expression = "FILL(completed, 0)"
-        metrics    = { completed = ["AWS/Backup", "NumberOfCopyJobsCompleted", "Sum", local.vault_dimensions] }
-        period     = 3600
-        periods    = min(ceil(local.watch.backup_max_age_seconds / 3600) + 2, 168) # the copy of the newest backup may still be under way
-        under      = 1
+        says       = "Fewer than ${length(local.nodes)} backups of volumes, one for each node, have been copied to ${var.replica_region} in ${local.copy_max_age_seconds} seconds"
+        expression = "FILL(copied, 0)"
+        metrics    = { copied = ["AWS/Events", "Invocations", "Sum", { RuleName = try(local.copied_rules["volumes"].name, "") }] }
+        period     = local.copy_max_age_seconds
+        periods    = 1
+        under      = length(local.nodes)
         missing    = "breaching" # a copy that did not even start tells nothing
+      }
+      "${local.name}-backups-database-copy-missing" = {
+        wanted     = contains(keys(local.copied_rules), "database")
+        says       = "No backup of the database has been copied to ${var.replica_region} for 28 hours"
+        expression = "FILL(copied, 0)"
+        metrics    = { copied = ["AWS/Events", "Invocations", "Sum", { RuleName = try(local.copied_rules["database"].name, "") }] }
+        period     = 3600
+        periods    = 28
+        under      = 1
+        missing    = "breaching" # as above
       }
       # ReplicationLatency is told in the other region, where our topic is not; what failed is told here.
       "${local.name}-backups-replication-failed" = {
@@ -192,7 +217,11 @@ locals {
       }
     } : name => alarm if alarm.wanted
   }
-  vault_dimensions = { BackupVaultName = try(one(aws_backup_vault.fleet[*].name), ""), ResourceType = "EBS" }
+  vault_dimensions = {
+    for plan, type in local.backup_types : plan => { BackupVaultName = try(aws_backup_vault.fleet[0].name, ""), ResourceType = type }
+  }
+  # The copy of the newest backup may still be under way; CloudWatch counts no more than a day together.
+  copy_max_age_seconds = min(local.watch.backup_max_age_seconds + 7200, 86400)
   replication_dimensions = {
     SourceBucket      = one(aws_s3_bucket.backups[*].id)
     DestinationBucket = one(aws_s3_bucket.backups_replica[*].id)

@@ -1,10 +1,12 @@
-# Alarms on ourselves: functions, queues, the table, the API, tickets. They also mail, for the day on which nobody of ours opens tickets.
+# Alarms on ourselves: functions, queues, the table, the API, tickets. These mail, for the day on which nobody of ours opens tickets.
 # Names and time-outs of the functions are .chalice/config.json's (local.chalice, local.functions).
 
 locals {
   # What EventBridge calls, each by a rule of its own that `chalice deploy` makes; tools/policies.py has the same list.
   event_functions = toset(["image_pushed", "deployment_changed", "task_changed", "alarm_changed", "tick_schedule", "event_sweep"])
   ops             = "${local.name}-ops"
+
+  own_alarms = merge(local.function_alarms, local.event_alarms, local.tracker_alarms, local.ops_alarms)
 
   function_alarms = merge([
     for function, name in local.functions : {

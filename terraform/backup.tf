@@ -81,6 +81,7 @@ locals {
 
   # Aurora keeps every second of backup_days itself; this is the copy that outlives the cluster and the region, and each is a whole one.
   # Its hour is after the cluster's own windows: Aurora takes one snapshot at a time.
+  backup_types = { volumes = "EBS", database = "Aurora" } # as AWS Backup calls what the plans take
   backup_plans = var.backup == null ? {} : merge(
     { volumes = { schedule = "cron(0 0/${local.hours_between_backups} * * ? *)", tag = local.name } },
     var.database == null ? {} : { database = { schedule = "cron(0 6 * * ? *)", tag = local.database_name } },
@@ -190,39 +191,105 @@ locals {
   keys_of_backups = concat([aws_kms_key.volumes.arn, aws_kms_key.data.arn], aws_kms_key.backup[*].arn, aws_kms_key.backup_replica[*].arn)
 }
 
-# Of jobs, vaults tell SNS only that they are over: BACKUP_JOB_FAILED is accepted and never sent any more. So failures come as events, below.
+# Of backups, vaults tell SNS only that they are over: BACKUP_JOB_FAILED is accepted and never sent any more. So what failed comes as an
+# event, below; copies too, which would else be mailed twice.
 resource "aws_backup_vault_notifications" "fleet" {
   count = var.backup == null ? 0 : 1
 
   backup_vault_name   = aws_backup_vault.fleet[0].name
   sns_topic_arn       = aws_sns_topic.alerts.arn
-  backup_vault_events = ["COPY_JOB_FAILED", "RECOVERY_POINT_MODIFIED", "RESTORE_JOB_COMPLETED"]
+  backup_vault_events = ["RECOVERY_POINT_MODIFIED", "RESTORE_JOB_COMPLETED"]
+}
+
+locals {
+  # A copy is a job of the region that is copied from, and its events come here.
+  replica_vault    = "arn:${local.partition}:backup:${var.replica_region}:${local.account_id}:backup-vault:${try(aws_backup_vault.replica[0].name, "")}"
+  copy_failed_rule = "${local.ops_name}-copy-failed"
+
+  failed_rules = { for name, own in {
+    "${local.ops_name}-backup-failed" = {
+      wanted      = var.backup != null
+      says        = "A job of AWS Backup did not do all that it should"
+      detail_type = "Backup Job State Change"
+      detail      = { state = ["FAILED", "ABORTED", "EXPIRED", "PARTIAL"], backupVaultName = aws_backup_vault.fleet[*].name }
+    }
+    (local.copy_failed_rule) = {
+      wanted      = local.copies
+      says        = "A backup was not copied to ${var.replica_region}"
+      detail_type = "Copy Job State Change"
+      detail      = { state = ["FAILED", "PARTIAL"], destinationBackupVaultArn = [local.replica_vault] }
+    }
+  } : name => own if own.wanted }
+
+  copied_rules = { for plan in keys(local.backup_plans) : plan => {
+    name   = "${local.ops_name}-copied-${plan}"
+    detail = { state = ["COMPLETED"], destinationBackupVaultArn = [local.replica_vault], resourceType = [local.backup_types[plan]] }
+  } if local.copies }
 }
 
 resource "aws_cloudwatch_event_rule" "backup_failed" {
-  count = var.backup == null ? 0 : 1
+  for_each = local.failed_rules
 
-  name        = "${local.ops_name}-backup-failed"
-  description = "A job of AWS Backup did not do all that it should"
-  event_pattern = jsonencode({
-    source      = ["aws.backup"]
-    detail-type = ["Backup Job State Change"]
-    detail = {
-      state           = ["FAILED", "ABORTED", "EXPIRED", "PARTIAL"]
-      backupVaultName = [aws_backup_vault.fleet[0].name]
-    }
-  })
-  tags = { Name = "${local.ops_name}-backup-failed" }
+  name          = each.key
+  description   = each.value.says
+  event_pattern = jsonencode({ source = ["aws.backup"], detail-type = [each.value.detail_type], detail = each.value.detail })
+  tags          = { Name = each.key }
 }
 
 resource "aws_cloudwatch_event_target" "backup_failed" {
-  count = var.backup == null ? 0 : 1
+  for_each = aws_cloudwatch_event_rule.backup_failed
 
-  rule      = aws_cloudwatch_event_rule.backup_failed[0].name
+  rule      = each.value.name
   target_id = "alerts"
   arn       = aws_sns_topic.alerts.arn
 
   dead_letter_config {
     arn = aws_sqs_queue.dead.arn
   }
+}
+
+# Copies that were made: alarms count how often these rules call their target, a log that people can read back.
+resource "aws_cloudwatch_event_rule" "copied" {
+  for_each = local.copied_rules
+
+  name          = each.value.name
+  description   = "Backups of ${each.key} that were copied to ${var.replica_region}"
+  event_pattern = jsonencode({ source = ["aws.backup"], detail-type = ["Copy Job State Change"], detail = each.value.detail })
+  tags          = { Name = each.value.name }
+}
+
+resource "aws_cloudwatch_event_target" "copied" {
+  for_each = aws_cloudwatch_event_rule.copied
+
+  rule      = each.value.name
+  target_id = "log"
+  arn       = aws_cloudwatch_log_group.copies[0].arn
+
+  # What comes before it may be written would be lost, and the copy be counted all the same.
+  depends_on = [aws_cloudwatch_log_resource_policy.copies]
+}
+
+resource "aws_cloudwatch_log_group" "copies" {
+  #checkov:skip=CKV_AWS_338:How long logs are kept is the stage's own choice, log_days.
+  count = local.copies ? 1 : 0
+
+  name              = "/aws/events/${local.ops_name}-copies"
+  retention_in_days = var.log_days
+  kms_key_id        = aws_kms_key.logs.arn
+}
+
+resource "aws_cloudwatch_log_resource_policy" "copies" {
+  count = local.copies ? 1 : 0
+
+  policy_name = "${local.ops_name}-copies"
+  policy_document = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "EventsOfCopies"
+      Effect    = "Allow"
+      Principal = { Service = ["events.amazonaws.com", "delivery.logs.amazonaws.com"] }
+      Action    = ["logs:CreateLogStream", "logs:PutLogEvents"]
+      Resource  = "${aws_cloudwatch_log_group.copies[0].arn}:*"
+    }]
+  })
 }

@@ -26,7 +26,7 @@ locals {
           title   = "Peers of ${group}"
           stat    = "Maximum"
           lines   = [for node in nodes : ["XAI/Chain", "Peers", "Cluster", local.name, "Service", node, { label = node }]]
-          markers = { "fewer than min_peers" = local.watch.min_peers }
+          markers = length(nodes) > 1 ? { "fewer than min_peers" = local.watch.min_peers } : {}
         }],
         [for group, nodes in local.nodes_of_group : {
           title   = "Free on the volumes of ${group}, %"
@@ -35,9 +35,16 @@ locals {
           markers = { "less than disk_free_percent" = local.watch.disk_free_percent }
         }],
       )
-      "Services" = [
-        for own in [
-          { title = "CPU, %", namespace = "AWS/ECS", metric = "CPUUtilization", markers = { "more than cpu_percent" = local.watch.cpu_percent } },
+      "Services" = concat(
+        [{
+          title = "CPU, %; of a node, its host's"
+          stat  = "Average"
+          lines = [for service, own in local.cpu_of_service : concat(
+            [own.namespace, "CPUUtilization"], flatten([for name, value in own.dimensions : [name, value]]), [{ label = service }],
+          )]
+          markers = { "more than cpu_percent" = local.watch.cpu_percent }
+        }],
+        [for own in [
           { title = "Memory, %", namespace = "AWS/ECS", metric = "MemoryUtilization", markers = { "more than memory_percent" = local.watch.memory_percent } },
           { title = "Running tasks", namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", markers = {} },
           ] : {
@@ -45,8 +52,14 @@ locals {
           stat    = "Average"
           lines   = [for service in keys(local.services) : [own.namespace, own.metric, "ClusterName", local.name, "ServiceName", service, { label = service }]]
           markers = own.markers
-        }
-      ]
+        }],
+        [{
+          title   = "Free on the disks of nodes' hosts, %"
+          stat    = "Minimum"
+          lines   = [for node in keys(local.nodes) : ["XAI/Chain", "RootDiskFreePercent", "Cluster", local.name, "Service", node, { label = node }]]
+          markers = { "less than disk_free_percent" = local.watch.disk_free_percent }
+        }],
+      )
       "Edge" = [
         for own in [
           { title = "Requests", metric = "RequestCount", stat = "Sum", markers = {} },
@@ -87,10 +100,14 @@ locals {
         [{
           title = "Backups and copies in an hour"
           stat  = "Sum"
-          lines = [
-            for metric in var.backup == null ? [] : ["NumberOfBackupJobsCompleted", "NumberOfBackupJobsFailed", "NumberOfCopyJobsCompleted", "NumberOfCopyJobsFailed"] :
-            ["AWS/Backup", metric, "BackupVaultName", local.vault_dimensions.BackupVaultName, "ResourceType", local.vault_dimensions.ResourceType, { period = 3600 }]
-          ]
+          lines = concat(
+            [for each in setproduct(keys(local.backup_plans), ["Completed", "Failed"]) : [
+              "AWS/Backup", "NumberOfBackupJobs${each[1]}", "BackupVaultName", local.vault_dimensions[each[0]].BackupVaultName,
+              "ResourceType", local.vault_dimensions[each[0]].ResourceType, { label = "${each[0]}: ${lower(each[1])}", period = 3600 },
+            ]],
+            [for plan, own in local.copied_rules : ["AWS/Events", "Invocations", "RuleName", own.name, { label = "${plan}: copied", period = 3600 }]],
+            [for name in keys(local.failed_rules) : ["AWS/Events", "Invocations", "RuleName", name, { label = "copies failed", period = 3600 }] if name == local.copy_failed_rule],
+          )
           markers = {}
           }, {
           # Told in the other region, where no alarm of ours can be: here one sees it.

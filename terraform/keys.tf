@@ -82,8 +82,10 @@ resource "aws_kms_alias" "volumes" {
 
 # A host attaches its node's volume itself, and EC2 opens it by a grant in the name of whoever attaches.
 resource "aws_iam_role_policy" "host_volumes_key" {
+  for_each = aws_iam_role.host
+
   name = "open-volumes"
-  role = aws_iam_role.host.name
+  role = each.value.name
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -165,7 +167,7 @@ resource "aws_kms_key" "ops" {
         # So the topic, which SNS itself puts into the encryption context, is what binds them; the account binds those that tell it.
         Sid       = "PublishersToOurTopics"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "events.amazonaws.com", "budgets.amazonaws.com", "backup.amazonaws.com", "events.rds.amazonaws.com"] }
+        Principal = { Service = ["cloudwatch.amazonaws.com", "events.amazonaws.com", "budgets.amazonaws.com", "backup.amazonaws.com"] }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
         Condition = {

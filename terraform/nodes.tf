@@ -6,6 +6,9 @@ locals {
   node_zones = { for index, service in sort(keys(local.nodes)) : service => var.zones[index % length(var.zones)] }
   zone_of    = { for letter, name in local.zone_names : name => letter }
 
+  # How long a node may take to end: ECS, Docker and the load balancer must all wait for it. The longest that a rollout's timing counts on.
+  stop_seconds = 120
+
   # Services exist once their group's first image is named: an ECS service whose image cannot be pulled never starts by itself later.
   started_nodes = { for service, own in local.nodes : service => own if contains(keys(var.first_images), own.group) }
   image_of = {
@@ -74,7 +77,7 @@ resource "aws_launch_template" "node" {
   vpc_security_group_ids               = [aws_security_group.host.id]
 
   iam_instance_profile {
-    arn = aws_iam_instance_profile.host.arn
+    arn = aws_iam_instance_profile.host[each.key].arn
   }
 
   block_device_mappings {
@@ -113,8 +116,17 @@ resource "aws_launch_template" "node" {
     "#!/bin/bash",
     "export CLUSTER='${local.name}' SERVICE='${each.key}' VOLUME_ID='${aws_ebs_volume.node[each.key].id}'",
     "export AWS_DEFAULT_REGION='${local.fleet.region}' API_PORT='${each.value.port}'",
+    "export STOP_SECONDS='${local.stop_seconds}' LOG_GROUP='${aws_cloudwatch_log_group.hosts.name}'",
     file("${path.module}/hosts/node-boot.sh"),
   ]))
+}
+
+# What a host said that could not get its volume: it ends itself, and its disk with it.
+resource "aws_cloudwatch_log_group" "hosts" {
+  #checkov:skip=CKV_AWS_338:How long logs are kept is the stage's own choice, log_days.
+  name              = "/ecs/${local.name}/hosts"
+  retention_in_days = var.log_days
+  kms_key_id        = aws_kms_key.logs.arn
 }
 
 resource "aws_autoscaling_group" "node" {
@@ -183,7 +195,7 @@ resource "aws_ecs_task_definition" "node" {
     entryPoint       = ["python3", "-c", file("${path.module}/../fence/fence.py")]
     command          = ["python", "-m", "xai.core.node", "--host", "0.0.0.0", "--port", tostring(each.value.port), "--p2p-port", tostring(local.p2p_port), "--data-dir", "/data"]
     workingDirectory = "/home/xai"
-    stopTimeout      = 120 # the longest on EC2 that a rollout's timing counts on; the fence turns TERM into the node's INT
+    stopTimeout      = local.stop_seconds # the fence turns TERM into the node's INT
     portMappings = [
       { containerPort = each.value.port, hostPort = each.value.port, protocol = "tcp" },
       { containerPort = local.p2p_port, hostPort = local.p2p_port, protocol = "tcp" },
@@ -228,9 +240,12 @@ resource "aws_ecs_service" "node" {
   deployment_minimum_healthy_percent = 0 # stops before it starts
   deployment_maximum_percent         = 100
   availability_zone_rebalancing      = "DISABLED"
-  health_check_grace_period_seconds  = contains(keys(local.public_groups), each.value.group) ? local.fleet.groups[each.value.group].limits.start_period_seconds : null
   enable_ecs_managed_tags            = true
   propagate_tags                     = "SERVICE"
+  # It counts from the task's start, and a task that has started may first wait at the fence until the one before it has ended.
+  health_check_grace_period_seconds = (contains(keys(local.public_groups), each.value.group)
+    ? local.stop_seconds + local.fleet.groups[each.value.group].limits.start_period_seconds + 60
+  : null)
 
   # The safety net for the day our functions are down.
   deployment_circuit_breaker {
@@ -265,7 +280,9 @@ resource "aws_ecs_service" "node" {
   tags = { service = each.key }
 
   lifecycle {
-    ignore_changes = [task_definition, desired_count] # rollouts own the first, people and autoscaling the second
+    # A line that is missing in a .tfvars (first_images) would end every node. Who means it says `terraform state rm`, as for volumes.
+    prevent_destroy = true
+    ignore_changes  = [task_definition, desired_count] # rollouts own the first, people and autoscaling the second
   }
 
   depends_on = [aws_lb_listener_rule.group, aws_autoscaling_group.node] # ECS takes no target group that nothing listens for

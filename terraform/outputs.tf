@@ -112,6 +112,6 @@ output "log_groups" {
 }
 
 output "topics" {
-  description = "SNS topics: alarms for people, and the incidents tracker of type sns."
-  value       = { alerts = aws_sns_topic.alerts.arn, incidents = aws_sns_topic.incidents.arn }
+  description = "SNS topics: each alarm for machines, what people are mailed, and the incidents tracker of type sns."
+  value       = { alarms = aws_sns_topic.alarms.arn, alerts = aws_sns_topic.alerts.arn, incidents = aws_sns_topic.incidents.arn }
 }

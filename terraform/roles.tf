@@ -94,9 +94,12 @@ resource "aws_iam_role" "task" {
   assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
 }
 
-# A node's host: joins the cluster, takes the volume, tells CloudWatch how both are, opens a session for people instead of SSH.
+# A node's host: joins the cluster, takes the volume, tells CloudWatch how both are, opens a session for people instead of SSH. A role
+# for each node: whoever breaks out of one node's container can take no other node's volume.
 resource "aws_iam_role" "host" {
-  name               = "${local.name}-host"
+  for_each = local.nodes
+
+  name               = "${each.key}-host"
   assume_role_policy = data.aws_iam_policy_document.host_assume.json
 }
 
@@ -111,31 +114,40 @@ data "aws_iam_policy_document" "host_assume" {
   }
 }
 
-resource "aws_iam_role_policy_attachment" "host" {
-  for_each = toset(["service-role/AmazonEC2ContainerServiceforEC2Role", "AmazonSSMManagedInstanceCore"])
+resource "aws_iam_role_policy_attachment" "host_agent" {
+  for_each = aws_iam_role.host
 
-  role       = aws_iam_role.host.name
-  policy_arn = "arn:${local.partition}:iam::aws:policy/${each.key}"
+  role       = each.value.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+}
+
+resource "aws_iam_role_policy_attachment" "host_sessions" {
+  for_each = aws_iam_role.host
+
+  role       = each.value.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"
 }
 
 data "aws_iam_policy_document" "host" {
+  for_each = local.nodes
+
   statement {
     actions   = ["ec2:DescribeInstances", "ec2:DescribeVolumes"]
     resources = ["*"] # know no resource
   }
   statement {
     actions   = ["ec2:AttachVolume", "ec2:DetachVolume"]
-    resources = [for volume in aws_ebs_volume.node : volume.arn]
+    resources = [aws_ebs_volume.node[each.key].arn]
   }
-  # Both ends are asked: the volumes above, and instances of this cluster alone.
+  # Both ends are asked: the volume above, and this node's own instances, the one before this one too.
   statement {
     actions   = ["ec2:AttachVolume", "ec2:DetachVolume"]
     resources = ["arn:${local.partition}:ec2:${local.fleet.region}:${local.account_id}:instance/*"]
 
     condition {
       test     = "StringEquals"
-      variable = "aws:ResourceTag/cluster"
-      values   = [local.name]
+      variable = "aws:ResourceTag/node"
+      values   = [each.key]
     }
   }
   statement {
@@ -148,15 +160,23 @@ data "aws_iam_policy_document" "host" {
       values   = ["XAI/Chain"]
     }
   }
+  statement {
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.hosts.arn}:*"]
+  }
 }
 
 resource "aws_iam_role_policy" "host" {
+  for_each = aws_iam_role.host
+
   name   = "volume-and-metrics"
-  role   = aws_iam_role.host.name
-  policy = data.aws_iam_policy_document.host.json
+  role   = each.value.name
+  policy = data.aws_iam_policy_document.host[each.key].json
 }
 
 resource "aws_iam_instance_profile" "host" {
-  name = "${local.name}-host"
-  role = aws_iam_role.host.name
+  for_each = aws_iam_role.host
+
+  name = each.value.name
+  role = each.value.name
 }

@@ -21,7 +21,8 @@ from typing import Any, Final, TextIO
 
 HOURS: Final = 730  # in a month, as AWS' own calculator has it
 AWS: Final = "https://aws.amazon.com"
-PUBLISHED_BY_HOST: Final = 3  # terraform/hosts/node-boot.sh: BlockHeight, Peers, DiskFreePercent
+# terraform/hosts/node-boot.sh: BlockHeight, Peers, DiskFreePercent, RootDiskFreePercent, AgentUp. BootFailed costs the hours that have one.
+PUBLISHED_BY_HOST: Final = 5
 DETAILED_METRICS: Final = 7  # what a Linux instance of one disk tells each minute, by AWS' own example
 FREE_IOPS, FREE_MIBPS = 3000, 125  # come with every gp3 volume
 
@@ -86,7 +87,7 @@ UNCOUNTED: Final = {
     "aws_backup_plan", "aws_backup_selection", "aws_backup_vault", "aws_backup_vault_lock_configuration",
     "aws_backup_vault_notifications", "aws_backup_vault_policy", "aws_budgets_budget", "aws_cloudtrail",
     "aws_cloudwatch_event_archive", "aws_cloudwatch_event_rule", "aws_cloudwatch_event_target",
-    "aws_cloudwatch_log_group", "aws_db_subnet_group", "aws_default_security_group", "aws_dynamodb_table",
+    "aws_cloudwatch_log_group", "aws_cloudwatch_log_resource_policy", "aws_db_subnet_group", "aws_default_security_group", "aws_dynamodb_table",
     "aws_ecr_lifecycle_policy", "aws_ecr_repository", "aws_ecs_cluster", "aws_ecs_task_definition",
     "aws_elasticache_parameter_group", "aws_elasticache_subnet_group", "aws_elasticache_user",
     "aws_elasticache_user_group", "aws_flow_log", "aws_iam_instance_profile", "aws_iam_openid_connect_provider",

@@ -27,7 +27,10 @@ def cache_users() -> Undo:
 
     def authentication(self: User) -> dict[str, Any]:
         bare = self.no_password_required or self.authentication_type == "no-password-required"
-        return {"Type": "no-password" if bare else self.authentication_type, "PasswordCount": len(self.passwords) or None}
+        return {
+            "Type": "no-password" if bare else self.authentication_type,
+            "PasswordCount": len(self.passwords) or None,
+        }
 
     def modify_user(self: ElastiCacheResponse) -> ActionResult:
         asked = self._get_params()

@@ -17,5 +17,6 @@ web = {
 database           = { instance_class = "db.t4g.medium", instances = 1, backup_days = 7 }
 cache              = { node_type = "cache.t4g.small", nodes = 1, snapshot_days = 5 }
 backup             = { keep_days = 7, lock_days = 3, copy = true }
+alert_emails       = ["staging@example.org"]
 log_days           = 7
 monthly_budget_usd = 900

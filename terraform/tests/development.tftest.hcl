@@ -198,7 +198,7 @@ run "development" {
     error_message = "Everything may be lost."
   }
   assert {
-    condition     = !anytrue([for name in keys(aws_cloudwatch_metric_alarm.computed) : strcontains(name, "-backups-") || endswith(name, "-sync-lag")])
-    error_message = "No alarm waits for backups that are not taken, or for a lag behind nobody."
+    condition     = !anytrue([for name in keys(aws_cloudwatch_metric_alarm.computed) : strcontains(name, "-backups-") || endswith(name, "-sync-lag")]) && !anytrue([for name in keys(aws_cloudwatch_metric_alarm.measured) : endswith(name, "-peers-low")])
+    error_message = "No alarm waits for backups that are not taken, for a lag behind nobody, or for peers that there are not."
   }
 }

@@ -9,6 +9,13 @@ mock_provider "aws" {
   source = "./tests/mocks"
 }
 
+# Told apart, as they are on AWS.
+override_resource {
+  target          = aws_sns_topic.alarms
+  override_during = plan
+  values          = { arn = "arn:aws:sns:us-east-1:123456789012:xai-ops-production-alarms" }
+}
+
 run "production_files" {
   command = plan
 
@@ -247,8 +254,8 @@ run "production" {
     error_message = "Who is let out to somebody is let in there, and our functions reach the nodes."
   }
   assert {
-    condition     = aws_flow_log.fleet[0].traffic_type == "ALL"
-    error_message = "Who spoke with whom is kept."
+    condition     = aws_flow_log.fleet[0].traffic_type == "REJECT"
+    error_message = "Who was turned away is kept."
   }
   assert {
     condition     = toset(keys(aws_lb_target_group.group)) == toset(keys(run.production_files.given.public_hosts))
@@ -396,6 +403,82 @@ run "production" {
       aws_cloudwatch_metric_alarm.computed["${service}-height-flat"].treat_missing_data == "breaching"
     ])
     error_message = "A node that says nothing is no healthy one."
+  }
+  assert {
+    condition = (
+      alltrue([for own in merge(aws_cloudwatch_metric_alarm.measured, aws_cloudwatch_metric_alarm.computed) : own.ok_actions == own.alarm_actions]) &&
+      alltrue([for name, topic in local.topics_of_alarms : (topic == aws_sns_topic.alerts.arn) == startswith(name, "xai-production-ops-")]) &&
+      alltrue([for own in aws_cloudwatch_composite_alarm.headline : own.alarm_actions == toset([aws_sns_topic.alerts.arn])]) &&
+      alltrue([for own in merge(aws_sns_topic_subscription.alert_email, aws_sns_topic_subscription.incident_email) : own.topic_arn != aws_sns_topic.alarms.arn])
+    )
+    error_message = "Headlines and our own operations are mailed, single alarms are not."
+  }
+  assert {
+    condition = { for topic, own in data.aws_iam_policy_document.topic : topic => {
+      for statement in own.statement : one(one(statement.principals).identifiers) => [for condition in statement.condition : condition.variable] if statement.sid != "OnlyOverTls"
+      } } == {
+      alarms    = { "cloudwatch.amazonaws.com" = ["aws:SourceAccount"] }
+      alerts    = { "cloudwatch.amazonaws.com" = ["aws:SourceAccount"], "budgets.amazonaws.com" = ["aws:SourceAccount"], "events.amazonaws.com" = [], "backup.amazonaws.com" = [] }
+      incidents = {}
+    }
+    error_message = "EventBridge and Backup publish under no condition, which they could not meet; the others for this account alone."
+  }
+  assert {
+    condition = sort(flatten([
+      for function in run.production_files.functions : [for condition in ["errors", "slow", "throttled"] : trimprefix(function, "/aws/lambda/")]
+      ])) == sort([
+      for name, own in aws_cloudwatch_metric_alarm.measured : own.dimensions.FunctionName if own.namespace == "AWS/Lambda" && can(regex("-(errors|slow|throttled)$", name))
+    ])
+    error_message = "Each function has its three alarms."
+  }
+  assert {
+    condition = alltrue([
+      for service in run.production_files.nodes :
+      aws_cloudwatch_metric_alarm.measured["${service}-cpu-high"].namespace == "AWS/EC2" &&
+      aws_cloudwatch_metric_alarm.measured["${service}-cpu-high"].dimensions == tomap({ AutoScalingGroupName = "${service}-host" }) &&
+      aws_cloudwatch_metric_alarm.measured["${service}-host-disk-low"].metric_name == "RootDiskFreePercent" &&
+      aws_cloudwatch_metric_alarm.computed["${service}-agent-gone"].treat_missing_data == "breaching" &&
+      aws_cloudwatch_metric_alarm.measured["${service}-boot-failed"].treat_missing_data == "notBreaching"
+      ]) && alltrue([
+      for service in run.production_files.web :
+      aws_cloudwatch_metric_alarm.measured["${service}-cpu-high"].dimensions == tomap({ ClusterName = "xai-production", ServiceName = service })
+    ])
+    error_message = "A node's CPU is its host's, whose disk, agent and start are watched too; a web service's is of what it pays for."
+  }
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.computed["xai-production-backups-missing"].threshold == length(run.production_files.nodes) &&
+      [for query in aws_cloudwatch_metric_alarm.computed["xai-production-backups-missing"].metric_query : query.metric[0].period if length(query.metric) > 0] == [25200] &&
+      alltrue([
+        for name, type in { backups-missing = "EBS", backups-database-missing = "Aurora" } :
+        [for query in aws_cloudwatch_metric_alarm.computed["xai-production-${name}"].metric_query : query.metric[0].dimensions if length(query.metric) > 0] ==
+        [tomap({ BackupVaultName = "xai-production", ResourceType = type })]
+      ]) &&
+      aws_cloudwatch_metric_alarm.computed["xai-production-backups-database-missing"].evaluation_periods == 26
+    )
+    error_message = "As many volumes as nodes are backed up while a backup is young enough, and the database each day."
+  }
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.computed["xai-production-backups-copy-missing"].threshold == length(run.production_files.nodes) &&
+      alltrue([
+        for name, rule in { copy-failed = "copy-failed", copy-missing = "copied-volumes", database-copy-missing = "copied-database" } :
+        [for query in aws_cloudwatch_metric_alarm.computed["xai-production-backups-${name}"].metric_query : query.metric[0].dimensions if length(query.metric) > 0] ==
+        [tomap({ RuleName = "xai-ops-production-${rule}" })]
+      ]) &&
+      alltrue([
+        for own in concat(values(aws_cloudwatch_event_rule.copied), [aws_cloudwatch_event_rule.backup_failed["xai-ops-production-copy-failed"]]) :
+        jsondecode(own.event_pattern).detail.destinationBackupVaultArn == ["arn:aws:backup:us-west-2:123456789012:backup-vault:xai-production-replica"]
+      ]) &&
+      !anytrue([
+        for name in flatten([
+          [for own in aws_cloudwatch_metric_alarm.measured : own.metric_name],
+          [for own in aws_cloudwatch_metric_alarm.computed : [for query in own.metric_query : [for metric in query.metric : metric.metric_name]]],
+          [for graph in local.graphs["Data"] : [for line in graph.lines : line[1]]],
+        ]) : startswith(name, "NumberOfCopyJobs")
+      ])
+    )
+    error_message = "Copies are counted by the events of jobs into the other region's vault: its metrics may never be told here."
   }
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.measured) + length(aws_cloudwatch_metric_alarm.computed) >= 30

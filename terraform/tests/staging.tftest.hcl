@@ -216,7 +216,11 @@ run "staging" {
     error_message = "An account of its own has a trail, and CI has no role that nobody asked for."
   }
   assert {
-    condition     = length(aws_sns_topic_subscription.alert_email) == 0
-    error_message = "Nobody is mailed who was not named."
+    condition     = keys(aws_sns_topic_subscription.alert_email) == ["staging@example.org"]
+    error_message = "People hear of what is mailed."
+  }
+  assert {
+    condition     = alltrue([for service in run.staging_files.nodes : aws_cloudwatch_metric_alarm.measured["${service}-peers-low"].threshold == 1])
+    error_message = "Two nodes have one peer each, and are told of when they have none."
   }
 }

@@ -231,8 +231,8 @@ def check_one_more_node(world: World, ground: TerraformGround) -> None:
     assert set(found) == {"create", "update"}
     own = {address for address in found["create"] if f'"{node}' in address}
     assert {address.split("[")[0] for address in own} == MADE_FOR_A_NODE
-    # A fleet of one has nobody to lag behind.
-    assert [a for a in found["create"] - own if not re.search(r"-sync-lag|chain-stands", a)] == []
+    # A fleet of one has nobody to lag behind, and no peers.
+    assert [a for a in found["create"] - own if not re.search(r"-sync-lag|-peers-low|chain-stands", a)] == []
     assert [a for a in found["update"] if not re.match("|".join(TOUCHED_BY_A_NODE), a)] == []
 
 

@@ -192,14 +192,17 @@ REFUSALS = {
             ("[xai-production-node-1-height-flat,", "[xai-production-node-1-height-flatt,"),
             ("    - {match: 'xai-production-(?P<resource>.+)', kind: alarm, grade: P3}\n", ""),
             ("height_flat_seconds: 1800", "height_flat_seconds: 1801"),
-            ("backup_max_age_seconds: 25200", "backup_max_age_seconds: 604801"),
+            ("backup_max_age_seconds: 25200", "backup_max_age_seconds: 86460"),
+            ("min_peers: 3", "min_peers: 4"),
         ),
         targets=("terraform_data.alarms",),
         words=(
             "binds xai-production-node-1-height-flatt to services, and no such alarm is built",
             "Add a last rule that matches 'xai-production-(?P<resource>.+)'.",
             "is 1801; allowed: a multiple of 60 up to 86400 (CloudWatch's own).",
-            "is 604801; allowed: up to 604800, the seven days that a CloudWatch alarm looks back.",
+            "is 86460; allowed: a multiple of 60 up to 86400, the longest in which CloudWatch counts backups together.",
+            "watch.min_peers of",
+            "is 4, and a node cannot count on more peers than the others of its group: nodes has 4 nodes. Allowed: less than",
             "database.instance_class is db.x99.large, whose memory is not known here",
         ),
     ),
@@ -366,8 +369,9 @@ def test_reader_sees_every_resource() -> None:
 
 
 def test_what_keeps_data_cannot_be_destroyed() -> None:
-    """`terraform destroy` is refused by each of them."""
+    """`terraform destroy` is refused by each of them, and by what runs: a line that is missing takes no service with it."""
     kept = {block.address for block in resources() if block.type in KEEPS_DATA and block.address not in MAY_GO}
+    kept |= {block.address for block in resources() if block.type == "aws_ecs_service"}
     held = {block.address for block in resources() if block.lifecycle.get("prevent_destroy") is True}
     assert held == kept
     assert set(MAY_GO) < {block.address for block in resources()}

@@ -79,8 +79,8 @@ def test_hosts_cost_their_hours_disks_and_metrics(capsys: pytest.CaptureFixture[
     assert found["EC2 m6i.large"] == ["70.08", "1: 70.08"]
     assert found["EC2 m6i.xlarge"] == ["140.16", "1: 140.16"]
     assert found["EBS gp3, GiB"] == ["0.08", "60: 4.80"]
-    assert found["Metric of ours or of an instance"] == ["0.30", "13: 3.90"]
-    assert found["**total**"] == ["", "**219**"]
+    assert found["Metric of ours or of an instance"] == ["0.30", "17: 5.10"]
+    assert found["**total**"] == ["", "**220**"]
 
 
 def test_a_volume_pays_for_what_is_over_the_free_share(capsys: pytest.CaptureFixture[str]) -> None:
