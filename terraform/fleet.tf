@@ -2,8 +2,25 @@
 
 locals {
   fleet_file = coalesce(var.fleet_file, "${path.module}/../chalicelib/fleet/${var.environment}.yaml")
-  fleet      = yamldecode(file(local.fleet_file))
-  watch      = local.fleet.watch
+  fleet_said = yamldecode(file(local.fleet_file))
+
+  # What the file leaves out has the default that the functions' model gives it; its schema, which they write, says which.
+  schema = jsondecode(file("${path.module}/../chalicelib/fleet/schema.json"))["$defs"]
+  defaults = {
+    for part in ["Group", "Limits", "Service", "Incidents"] : part => {
+      for key, place in local.schema[part].properties : key => place.default if can(place.default)
+    }
+  }
+  fleet = merge(local.fleet_said, {
+    incidents = merge(local.defaults.Incidents, local.fleet_said.incidents)
+    groups = {
+      for group, settings in local.fleet_said.groups : group => merge(local.defaults.Group, settings, {
+        limits   = merge(local.defaults.Limits, settings.limits)
+        services = { for service, own in settings.services : service => merge(local.defaults.Service, own) }
+      })
+    }
+  })
+  watch = local.fleet.watch
 
   # Services, families, roles and alarms begin with the cluster's name: the functions' policies rely on it.
   name       = local.fleet.cluster
@@ -42,7 +59,14 @@ locals {
 }
 
 data "aws_caller_identity" "current" {}
-data "aws_partition" "current" {}
+data "aws_partition" "current" {
+  lifecycle {
+    postcondition {
+      condition     = self.partition == "aws"
+      error_message = "This is AWS' partition ${self.partition}; tools/policies.py writes the functions' permissions for aws alone, and elsewhere they would allow nothing."
+    }
+  }
+}
 
 resource "terraform_data" "fleet" {
   input = local.fleet_file
@@ -83,6 +107,14 @@ resource "terraform_data" "fleet" {
     precondition {
       condition     = length(setintersection(keys(var.node_secrets), keys(var.node_environment))) == 0
       error_message = "${join(", ", setintersection(keys(var.node_secrets), keys(var.node_environment)))} stands in node_secrets and in node_environment, and ECS takes a name once: name it in one of them."
+    }
+    precondition {
+      condition     = length(distinct([for group in values(local.public_groups) : group.container])) == length(local.public_groups)
+      error_message = "The groups of public_hosts have the containers ${join(", ", [for group in values(local.public_groups) : group.container])} in ${local.fleet_file}: their alarms are named after them, so each needs a name of its own."
+    }
+    precondition {
+      condition     = var.certificate_arn == null || try(split(":", var.certificate_arn)[3], "") == local.fleet.region
+      error_message = "certificate_arn is of ${try(split(":", var.certificate_arn)[3], "no region")}, and the load balancer of ${local.fleet.region} takes only a certificate of its own region."
     }
   }
 }

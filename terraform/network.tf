@@ -9,7 +9,7 @@ locals {
   zone_index = { a = 0, b = 1, c = 2, d = 3, e = 4, f = 5 }
 
   # The first one that is named carries all when there is to be one: put a new zone at the end.
-  nat_zones = var.nat_gateway_per_zone ? local.new_zones : toset(slice(tolist(var.zones), 0, local.makes_network ? 1 : 0))
+  nat_zones = var.nat_gateway_per_zone ? local.new_zones : toset(slice(sort(var.zones), 0, local.makes_network ? 1 : 0))
 
   vpc_id     = local.makes_network ? aws_vpc.fleet[0].id : data.aws_vpc.existing[0].id
   vpc_cidr   = local.makes_network ? var.vpc_cidr : data.aws_vpc.existing[0].cidr_block
@@ -165,7 +165,7 @@ resource "aws_route" "nat" {
 
   route_table_id         = aws_route_table.private[each.key].id
   destination_cidr_block = "0.0.0.0/0"
-  nat_gateway_id         = aws_nat_gateway.zone[var.nat_gateway_per_zone ? each.key : var.zones[0]].id
+  nat_gateway_id         = aws_nat_gateway.zone[var.nat_gateway_per_zone ? each.key : sort(var.zones)[0]].id
 }
 
 resource "aws_route_table_association" "private" {

@@ -4,7 +4,9 @@
 
 locals {
   node_zones = { for index, service in sort(keys(local.nodes)) : service => var.zones[index % length(var.zones)] }
-  zone_of    = { for letter, name in local.zone_names : name => letter }
+  # null where the volume is in a zone that the stage has no more: the group below says so.
+  subnet_of = { for service in keys(local.nodes) : service => try(local.private_subnets[local.zone_of[aws_ebs_volume.node[service].availability_zone]], null) }
+  zone_of   = { for letter, name in local.zone_names : name => letter }
 
   # How long a node may take to end: ECS, Docker and the load balancer must all wait for it. The longest that a rollout's timing counts on.
   stop_seconds = 120
@@ -138,7 +140,7 @@ resource "aws_autoscaling_group" "node" {
   desired_capacity          = 1
   health_check_type         = "EC2"
   health_check_grace_period = 300
-  vpc_zone_identifier       = [local.private_subnets[local.zone_of[aws_ebs_volume.node[each.key].availability_zone]]]
+  vpc_zone_identifier       = [local.subnet_of[each.key]]
   wait_for_capacity_timeout = "0" # the alarm on running tasks says what a boot could not do, with more than a time-out
 
   launch_template {
@@ -153,6 +155,13 @@ resource "aws_autoscaling_group" "node" {
       key                 = tag.key
       value               = tag.value
       propagate_at_launch = false # the launch template tags the instances
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.subnet_of[each.key] != null
+      error_message = "The volume of ${each.key} is in ${aws_ebs_volume.node[each.key].availability_zone}, and zones is [${join(", ", var.zones)}]: keep that zone, or move the node first (docs/infrastructure.md, When something dies)."
     }
   }
 }
@@ -259,7 +268,7 @@ resource "aws_ecs_service" "node" {
   }
 
   network_configuration {
-    subnets         = [local.private_subnets[local.zone_of[aws_ebs_volume.node[each.key].availability_zone]]]
+    subnets         = [local.subnet_of[each.key]]
     security_groups = [aws_security_group.node.id]
   }
 
@@ -280,9 +289,7 @@ resource "aws_ecs_service" "node" {
   tags = { service = each.key }
 
   lifecycle {
-    # A line that is missing in a .tfvars (first_images) would end every node. Who means it says `terraform state rm`, as for volumes.
-    prevent_destroy = true
-    ignore_changes  = [task_definition, desired_count] # rollouts own the first, people and autoscaling the second
+    ignore_changes = [task_definition, desired_count] # rollouts own the first, people and autoscaling the second
   }
 
   depends_on = [aws_lb_listener_rule.group, aws_autoscaling_group.node] # ECS takes no target group that nothing listens for

@@ -153,6 +153,10 @@ resource "aws_secretsmanager_secret" "node" {
   description             = "Given to a node's container; put in by a person"
   kms_key_id              = aws_kms_key.ops.arn
   recovery_window_in_days = 30
+
+  lifecycle {
+    prevent_destroy = true # a node's identity is in here, and nowhere else
+  }
 }
 
 # Made before the functions, so that no line is kept for ever or unencrypted.

@@ -42,7 +42,7 @@ variable "vpc_cidr" {
 }
 
 variable "zones" {
-  description = "The letters of the availability zones that are used; an Aurora cluster and a load balancer need two."
+  description = "The letters of the availability zones that are used; an Aurora cluster and a load balancer need two. New nodes are spread in this order; a single NAT gateway is in the first of the alphabet."
   type        = list(string)
   nullable    = false
   default     = ["a", "b", "c"]
@@ -70,8 +70,8 @@ variable "existing_network" {
   default = null
 
   validation {
-    condition     = var.existing_network == null || try(length(var.existing_network.private_subnets) >= 2 && keys(var.existing_network.public_subnets) == keys(var.existing_network.private_subnets), false)
-    error_message = "existing_network needs a public and a private subnet for each of the same two or more zone letters, like {a = \"subnet-...\", b = \"subnet-...\"}."
+    condition     = var.existing_network == null || try(length(var.existing_network.private_subnets) >= 2 && length(setintersection(values(var.existing_network.private_subnets), values(var.existing_network.public_subnets))) == 0 && keys(var.existing_network.public_subnets) == keys(var.existing_network.private_subnets), false)
+    error_message = "existing_network needs a public and a private subnet for each of the same two or more zone letters, like {a = \"subnet-...\", b = \"subnet-...\"}, and none that is both."
   }
 }
 
@@ -103,7 +103,7 @@ variable "public_hosts" {
 
   validation {
     condition     = length(var.public_hosts) > 0 && length(distinct(values(var.public_hosts))) == length(var.public_hosts) && alltrue([for host in values(var.public_hosts) : can(regex("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", host))])
-    error_message = "public_hosts needs at least one group with a host name of its own, like {nodes = \"api\", explorers = \"explorer\"}: lower-case letters, digits and hyphens."
+    error_message = "public_hosts is ${jsonencode(var.public_hosts)}; it needs at least one group with a host name of its own, like {nodes = \"api\", explorers = \"explorer\"}: lower-case letters, digits and hyphens."
   }
 }
 
@@ -174,10 +174,15 @@ variable "create_cluster" {
 }
 
 variable "first_images" {
-  description = "group => digest (sha256:...) or tag that its services are created with; a group that is not named has no services yet. Later releases are rollouts and another image here changes nothing. Terraform refuses to take a group out again."
+  description = "group => digest (sha256:...) or tag that its services are created with; a group that is not named has no services yet. Later releases are rollouts and another image here changes nothing, but **a group that is taken out loses its services**."
   type        = map(string)
   nullable    = false
   default     = {}
+
+  validation {
+    condition     = alltrue([for image in values(var.first_images) : can(regex("^(sha256:[0-9a-f]{64}|[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})$", image))])
+    error_message = "first_images is ${jsonencode(var.first_images)}; allowed for each group: a digest (sha256: and 64 hexadecimal digits) or a tag."
+  }
 }
 
 variable "node" {
@@ -193,8 +198,8 @@ variable "node" {
   nullable = false
 
   validation {
-    condition     = var.node.volume_gib >= 20 && var.node.volume_gib <= 16384
-    error_message = "node.volume_gib is ${var.node.volume_gib}; allowed: 20 to 16384, the size of a gp3 volume."
+    condition     = var.node.volume_gib >= 20 && var.node.volume_gib <= 16384 && floor(var.node.volume_gib) == var.node.volume_gib
+    error_message = "node.volume_gib is ${var.node.volume_gib}; allowed: 20 to 16384 in whole GiB, the size of a gp3 volume."
   }
   validation {
     condition     = var.node.volume_iops >= 3000 && var.node.volume_iops <= 16000 && var.node.volume_mibps >= 125 && var.node.volume_mibps <= min(1000, var.node.volume_iops / 4)

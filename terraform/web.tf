@@ -84,8 +84,6 @@ resource "aws_ecs_service" "web" {
 
   lifecycle {
     ignore_changes = [task_definition, desired_count] # rollouts own the first, autoscaling the second
-    # A line that is missing in a .tfvars must not take the services with it; one that shall go is taken out of the state first.
-    prevent_destroy = true
   }
 
   depends_on = [aws_lb_listener_rule.group] # ECS takes no target group that nothing listens for

@@ -8,7 +8,7 @@
 - a rule's retries and dead queue are put back: `chalice deploy` wipes them
 
 Safe to repeat: it reads first, changes what differs, and prints each change. Exit status: 0 done or nothing to do, 1 something
-that Terraform or `chalice deploy` should have made is missing, 2 wrong usage.
+that Terraform or `chalice deploy` should have made is missing, 2 wrong usage, 3 AWS could not be asked or refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import botocore.session
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.policies import EVENT_FUNCTIONS, TICK_FUNCTION
 from tools.stages import Stage, read_stage, stage_names
@@ -168,6 +168,9 @@ def main(arguments: Sequence[str] | None = None, *, clients: Clients | None = No
     except IncompleteDeploymentError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except (BotoCoreError, ClientError) as error:  # no credentials, no way to AWS, no permission
+        sys.stderr.write(f"could not complete {options.stage}: {error}; it may be run again\n")
+        return 3
     print(f"{count} {'to change' if options.dry_run else 'changed'}")
     return 0
 

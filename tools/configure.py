@@ -14,17 +14,28 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chalicelib.fleet.load import load
 from tools import policies
 from tools.stages import ROOT, read_config, stage_names
 
-Subnet = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$", description="subnet-...")]
-SecurityGroup = Annotated[str, Field(pattern=r"^sg-[0-9a-f]+$", description="sg-...")]
-Queue = Annotated[str, Field(pattern=r"^arn:aws[\w-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]+$", description="the ARN of a queue")]
-Text = Annotated[str, Field(min_length=1, description="text")]
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+SOURCE = "terraform output -json chalice"
+QUEUE = r"^arn:aws:sqs:[a-z0-9-]+:\d{12}:[\w-]+$"
+Text = Annotated[str, Field(min_length=1)]
+# Key => what may stand there.
+ALLOWED = {
+    "subnet_ids": "ids of subnets, one at least, each like subnet-0123abcd",
+    "security_group_ids": "ids of security groups, one at least, each like sg-0123abcd",
+    "XAI_OPS_TICK_QUEUE_ARN": "the ARN of a queue",
+    "XAI_OPS_DEAD_QUEUE_ARN": "the ARN of a queue",
+    "XAI_OPS_TICK_QUEUE_URL": "the URL of a queue",
+}
 
 
 class Variables(BaseModel):
@@ -34,9 +45,9 @@ class Variables(BaseModel):
 
     XAI_OPS_TABLE: Text
     XAI_OPS_BUCKET: Text
-    XAI_OPS_TICK_QUEUE_ARN: Queue
-    XAI_OPS_TICK_QUEUE_URL: Annotated[str, Field(pattern=r"^https?://", description="the URL of a queue")]
-    XAI_OPS_DEAD_QUEUE_ARN: Queue
+    XAI_OPS_TICK_QUEUE_ARN: Annotated[str, Field(pattern=QUEUE)]
+    XAI_OPS_TICK_QUEUE_URL: Annotated[str, Field(pattern=r"^https?://")]
+    XAI_OPS_DEAD_QUEUE_ARN: Annotated[str, Field(pattern=QUEUE)]
 
 
 class Output(BaseModel):
@@ -45,8 +56,8 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     environment: Text
-    subnet_ids: Annotated[list[Subnet], Field(min_length=1, description="at least one subnet")]
-    security_group_ids: Annotated[list[SecurityGroup], Field(min_length=1, description="at least one security group")]
+    subnet_ids: Annotated[list[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$")]], Field(min_length=1)]
+    security_group_ids: Annotated[list[Annotated[str, Field(pattern=r"^sg-[0-9a-f]+$")]], Field(min_length=1)]
     environment_variables: Variables
 
 
@@ -56,17 +67,38 @@ class WrongOutputError(Exception):
 
 def read_output(text: str, stage: str) -> Output:
     """Terraform's output of this stage. Raises WrongOutputError with a line for each thing that is wrong."""
-    source = "terraform output -json chalice"
     try:
         output = Output.model_validate_json(text)
     except ValidationError as error:
-        told = "\n".join(f"{'.'.join(map(str, each['loc'])) or source}: {each['msg']}" for each in error.errors())
-        raise WrongOutputError(f"this is not what `{source}` prints of an applied stage:\n{told}") from error
+        told = "\n".join(_told(each) for each in error.errors())
+        raise WrongOutputError(f"this is not what `{SOURCE}` prints of an applied stage:\n{told}") from error
     if output.environment != stage:
-        raise WrongOutputError(
-            f"this is the output of {output.environment}, and --stage is {stage}: give one of the two"
-        )
+        text = f"this is the output of {output.environment}, and --stage is {stage}: give one of the two"
+        raise WrongOutputError(text)
+    region = load(ROOT / "chalicelib" / "fleet" / f"{stage}.yaml").region
+    for queue in (
+        output.environment_variables.XAI_OPS_TICK_QUEUE_ARN,
+        output.environment_variables.XAI_OPS_DEAD_QUEUE_ARN,
+    ):
+        if queue.split(":")[3] != region:
+            raise WrongOutputError(
+                f"queue {queue} is not in {region}, where the fleet file of {stage} runs: apply that stage first"
+            )
     return output
+
+
+def _told(error: ErrorDetails) -> str:
+    """Where something is wrong, what was found, and what is allowed."""
+    place = ".".join(map(str, error["loc"]))
+    match error["type"]:
+        case "missing":
+            return f"{place} is missing"
+        case "extra_forbidden":
+            return f"{place} is not known here; allowed: what the output `chalice` has (its name stands after -json)"
+        case "json_invalid":
+            return f"{error['msg']}; allowed: JSON"
+    allowed = next((ALLOWED[key] for key in error["loc"] if key in ALLOWED), error["msg"])
+    return f"{place} is {json.dumps(error['input'])}; allowed: {allowed}"
 
 
 def configured(config: Mapping[str, Any], stage: str, output: Output) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What .chalice/config.json says of a stage, read for the tools. The one place with the account's own names.
 
-To deploy into your own account: in config.json replace the account 123456789012, the subnets and the security group
-(Terraform prints them), then run `python -m tools.policies`. Knows config.json. Must not know what the tools do with it.
+`python -m tools.configure` writes there what Terraform made in your own account. Knows config.json. Must not know what the tools do with it.
 """
 
 from __future__ import annotations

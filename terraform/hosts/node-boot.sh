@@ -2,7 +2,7 @@
 #
 # The volume may still be held by the instance that this one replaces. It is taken by force only when that instance is *terminated*: its
 # kernel, the node's process and the fence's lock have ended with it. A host that cannot get its volume ends itself, and auto scaling
-# starts another: nothing joins the cluster without the data. A volume is formatted only if it is blank from end to end of its first MiB.
+# starts another: nothing joins the cluster without the data. A volume is formatted only if its first 256 MiB were read, and are zeros.
 #
 # Expects CLUSTER, SERVICE, VOLUME_ID, API_PORT, STOP_SECONDS (what a container may take to end), LOG_GROUP (of hosts that failed) and
 # AWS_DEFAULT_REGION. Runs as cloud-init's user data, as root, on Amazon Linux 2023.
@@ -12,6 +12,7 @@ MOUNT=${MOUNT:-/var/lib/xai/volume}
 ROOT=${ROOT:-}                   # of the files that are written; tests give a folder
 PATIENCE=${PATIENCE:-900}        # seconds for the instance before this one to end
 PAUSE=${PAUSE:-5}                # seconds between two looks
+LOOK=${LOOK:-268435456}          # bytes that must be zeros before a volume is formatted
 TELL_WITHIN=${TELL_WITHIN:-20}   # seconds for each thing that a failed host tells
 SAID=$ROOT/var/log/node-boot.log
 
@@ -66,7 +67,7 @@ attach_volume() {
             aws ec2 attach-volume --volume-id "$VOLUME_ID" --instance-id "$me" --device /dev/sdf || say "not attached yet"
         elif [ "$other" != unknown ] && [ "$(state_of "$other")" = terminated ]; then
             say "$other is terminated and still holds $VOLUME_ID: taking it"
-            aws ec2 detach-volume --volume-id "$VOLUME_ID" --force || say "not detached yet"
+            aws ec2 detach-volume --volume-id "$VOLUME_ID" --instance-id "$other" --force || say "not detached yet"
         else
             say "waiting for $other, which holds $VOLUME_ID"
         fi
@@ -89,12 +90,18 @@ wait_for_device() {
     done
 }
 
+# A new volume reads as zeros. Not the first bytes alone: a file system whose head was wiped has copies of it further on. And as many
+# zeros as were asked for: what cannot be read, or is shorter, is not blank.
+is_blank() {
+    local zeros
+    zeros=$(head -c "$LOOK" "$(device)" | tr -dc '\0' | wc -c) && [ "$zeros" -eq "$LOOK" ]
+}
+
 format_if_blank() {
     local found=0
     blkid -p "$(device)" >/dev/null || found=$?
     [ "$found" -ne 0 ] || return 0
-    # 2 is "nothing found", and also "could not be read": only zeros are a new volume.
-    if [ "$found" -eq 2 ] && [ "$(head -c 1048576 "$(device)" | tr -d '\0' | wc -c)" -eq 0 ]; then
+    if [ "$found" -eq 2 ] && is_blank; then # 2 is "nothing found", and also "could not be read"
         say "$VOLUME_ID is blank: formatting it"
         mkfs.ext4 -q -L xai-data "$(device)"
         return

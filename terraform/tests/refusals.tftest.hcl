@@ -1,6 +1,6 @@
-# Every wrong value of a variable, and every disagreement of variables with each other or with the fleet file, is refused by the check that
-# is meant for it. A run has as many wrong values as there are checks in expect_failures: each must fail, and nothing else may.
-# What the checks say stands in tests/infra/test_module.py.
+# Every wrong value of a variable is refused by the check that is meant for it. A run has as many wrong values as there are checks in
+# expect_failures: each must fail, and nothing else may. Disagreements with the fleet file, and what the checks say, stand in
+# tests/infra/test_module.py.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -30,15 +30,6 @@ run "an_unknown_stage" {
     environment = "qa"
   }
   expect_failures = [var.environment]
-}
-
-run "no_certificate_and_no_zone_to_prove_one" {
-  command = plan
-
-  variables {
-    hosted_zone_id = null
-  }
-  expect_failures = [var.certificate_arn]
 }
 
 run "values_below_what_is_allowed" {
@@ -100,99 +91,14 @@ run "values_that_look_right" {
     vpc_cidr     = "10.0.5.0/16"
     zones        = ["a", "b", "b"]
     public_hosts = { nodes = "API" }
+    first_images = { nodes = "sha256:abc" }
     database     = { instance_class = "db.r6g.large", instances = 1, backup_days = 36 }
     cache        = { node_type = "cache.t4g.small", nodes = 1, snapshot_days = 36 }
   }
-  expect_failures = [var.vpc_cidr, var.zones, var.public_hosts, var.database, var.cache]
+  expect_failures = [var.vpc_cidr, var.zones, var.public_hosts, var.first_images, var.database, var.cache]
 }
 
 # ---- variables against the fleet file, and against each other
-
-run "another_stages_fleet_file" {
-  command = plan
-
-  variables {
-    environment = "staging"
-    fleet_file  = "../chalicelib/fleet/production.yaml"
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
-
-run "copies_in_the_fleets_own_region" {
-  command = plan
-
-  variables {
-    replica_region = "us-east-1"
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
-
-run "a_host_for_an_unknown_group" {
-  command = plan
-
-  variables {
-    public_hosts = { nodes = "api", wallets = "wallet" }
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
-
-run "an_image_for_an_unknown_group" {
-  command = plan
-
-  variables {
-    first_images = { wallets = "1.0.0" }
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
-
-run "no_size_for_a_web_group" {
-  command = plan
-
-  variables {
-    web = { explorers = {}, prometheus = {} }
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
-
-run "a_size_for_an_unknown_web_group" {
-  command = plan
-
-  variables {
-    web = { explorers = {}, prometheus = {}, grafana = {}, wallets = {} }
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
-
-run "a_name_that_is_secret_and_not" {
-  command = plan
-
-  variables {
-    node_environment = { XAI_PEER_API_KEY = "open" }
-    node_secrets     = { XAI_PEER_API_KEY = "xai/production/peer-api-key" }
-  }
-  plan_options {
-    target = [terraform_data.fleet]
-  }
-  expect_failures = [terraform_data.fleet]
-}
 
 run "a_host_without_room_for_a_smoke_task" {
   command = plan
@@ -216,38 +122,3 @@ run "a_size_that_fargate_has_not_and_a_disk_that_gp3_has_not" {
   expect_failures = [var.web, var.node]
 }
 
-run "an_alarm_is_bound_that_no_public_group_has" {
-  command = plan
-
-  variables {
-    public_hosts = { nodes = "api" }
-  }
-  plan_options {
-    target = [terraform_data.alarms]
-  }
-  expect_failures = [terraform_data.alarms]
-}
-
-run "a_database_whose_memory_is_not_known" {
-  command = plan
-
-  variables {
-    database = { instance_class = "db.x99.large", instances = 1, backup_days = 7 }
-  }
-  plan_options {
-    target = [terraform_data.alarms]
-  }
-  expect_failures = [terraform_data.alarms]
-}
-
-run "a_redis_that_knows_no_iam" {
-  command = plan
-
-  variables {
-    cache = { node_type = "cache.t4g.small", nodes = 1, engine_version = "6.2", snapshot_days = 0 }
-  }
-  plan_options {
-    target = [aws_elasticache_replication_group.cache]
-  }
-  expect_failures = [aws_elasticache_replication_group.cache]
-}

@@ -215,18 +215,17 @@ def test_no_action_is_a_pattern_and_each_grant_has_its_source() -> None:
 
 def test_roles_are_passed_to_ecs_tasks_alone() -> None:
     """A rollout must not be able to lend a role to anything but a task of the fleet."""
+    stage = read_stage("staging")
     passed = [
-        statement
-        for statement in policy_of(read_stage("staging"), TICK_FUNCTION)["Statement"]
-        if "iam:PassRole" in statement["Action"]
+        statement for statement in policy_of(stage, TICK_FUNCTION)["Statement"] if "iam:PassRole" in statement["Action"]
     ]
     assert passed == [
         {
             "Effect": "Allow",
             "Action": ["iam:PassRole"],
             "Resource": [
-                "arn:aws:iam::123456789012:role/xai-staging-*-execution",
-                "arn:aws:iam::123456789012:role/xai-staging-*-task",
+                f"arn:aws:iam::{stage.account}:role/xai-staging-*-execution",
+                f"arn:aws:iam::{stage.account}:role/xai-staging-*-task",
             ],
             "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         }

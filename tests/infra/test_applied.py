@@ -32,10 +32,16 @@ MADE_FOR_A_NODE = {
     "aws_ebs_volume.node",
     "aws_ecs_service.node",
     "aws_ecs_task_definition.node",
+    "aws_iam_instance_profile.host",
+    "aws_iam_role.host",
+    "aws_iam_role_policy.host",
+    "aws_iam_role_policy.host_volumes_key",
+    "aws_iam_role_policy_attachment.host_agent",
+    "aws_iam_role_policy_attachment.host_sessions",
     "aws_launch_template.node",
 }
 TOUCHED_BY_A_NODE = (
-    r"aws_iam_role_policy\.host",  # may attach the new volume
+    r"aws_cloudwatch_metric_alarm\.measured.*backups-missing",  # counts the volumes
     r"aws_cloudwatch_dashboard\.",
     r"aws_cloudwatch_metric_alarm\.computed.*-sync-lag",  # measured against the others
     r"aws_cloudwatch_composite_alarm\.headline.*chain-stands",

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import hcl2
 import pytest
 
+from chalicelib.fleet.load import load
 from sandbox.terraform import MODULE, ROOT, copy_module, terraform_environment
 from tests.infra.terraform import needs_terraform
 
@@ -28,8 +29,10 @@ STAGES = ("development", "staging", "production")
 # What keeps data, and the buckets that do not, each with its reason.
 KEEPS_DATA = {
     "aws_backup_vault", "aws_dynamodb_table", "aws_ebs_volume", "aws_ecr_repository", "aws_kms_key", "aws_rds_cluster", "aws_s3_bucket",
+    "aws_secretsmanager_secret",
 }  # fmt: skip
 MAY_GO = {
+    "aws_secretsmanager_secret.tracker": "trackers give another token",
     "aws_s3_bucket.ops": "pictures, which the functions draw anew",
     "aws_s3_bucket.access_logs": "logs of 90 days; S3 itself deletes no bucket that is not empty",
 }
@@ -97,7 +100,16 @@ def test_bootstrap_is_valid(module: Path) -> None:
 
 
 @needs_terraform
-@pytest.mark.parametrize("name", sorted(path.name for path in (MODULE / "tests").glob("*.tftest.hcl")))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            path.name,
+            marks=pytest.mark.every_stage if path.name in ("staging.tftest.hcl", "development.tftest.hcl") else (),
+        )
+        for path in sorted((MODULE / "tests").glob("*.tftest.hcl"))
+    ],
+)
 def test_terraforms_own_tests_pass(name: str, module: Path) -> None:
     """`terraform test`, file by file: each stage as its files have it, what exists is adopted, what is wrong is refused."""
     done = said(module, "test", "-no-color", f"-filter=tests/{name}")
@@ -172,7 +184,10 @@ REFUSALS = {
             "replica_region": "us-east-1",
             "public_hosts": {"nodes": "api", "wallets": "wallet"},
             "first_images": {"bridges": "1.0.0"},
-            "web": {"explorers": {}, "prometheus": {}},
+            "web": {"explorers": {}, "prometheus": {}, "wallets": {}},
+            "certificate_arn": "arn:aws:acm:eu-west-1:123456789012:certificate/other",
+            "node_environment": {"XAI_PEER_API_KEY": "open"},
+            "node_secrets": {"XAI_PEER_API_KEY": "xai/production/peer-api-key"},
         },
         fleet=replaced(("      xai-production-node-3:", "      node-3:")),
         targets=("terraform_data.fleet",),
@@ -184,7 +199,15 @@ REFUSALS = {
             "first_images names bridges, which is no group of",
             "allowed: explorers, grafana, nodes, prometheus.",
             "web has no size for grafana, of kind http in",
+            "web names wallets, which is no group of kind http in",
+            "XAI_PEER_API_KEY stands in node_secrets and in node_environment, and ECS takes a name once",
+            "certificate_arn is of eu-west-1, and the load balancer of us-east-1 takes only a certificate of its own region.",
         ),
+    ),
+    "two that would share their alarms": Refusal(
+        fleet=replaced(("container: explorer", "container: node")),
+        targets=("terraform_data.fleet",),
+        words=("The groups of public_hosts have the containers node, node in", "so each needs a name of its own."),
     ),
     "alarms that cannot be": Refusal(
         variables={"database": {"instance_class": "db.x99.large", "instances": 1, "backup_days": 7}},
@@ -252,19 +275,55 @@ def tried(module: Path, refusal: Refusal, folder: Path) -> str:
         fleet = folder / "fleet.yaml"
         fleet.write_text(refusal.fleet(FLEET.read_text(encoding="utf-8")), encoding="utf-8")
         variables["fleet_file"] = str(fleet)
+    done = planned(module, variables, refusal.targets)
+    assert done.returncode != 0, done.stdout
+    return in_one_line(done.stdout + done.stderr)
+
+
+def planned(
+    module: Path, variables: Mapping[str, Any], targets: Collection[str], more: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """A plan on the mocks of terraform/tests; `more` stands in its run block."""
     values = "\n".join(f"    {name} = {json.dumps(value)}" for name, value in variables.items())
-    options = f"  plan_options {{\n    target = [{', '.join(refusal.targets)}]\n  }}\n" if refusal.targets else ""
+    options = f"  plan_options {{\n    target = [{', '.join(targets)}]\n  }}\n" if targets else ""
     mocks = 'mock_provider "aws" {\n  source = "./tests/mocks"\n}\nmock_provider "aws" {\n  alias  = "replica"\n  source = "./tests/mocks"\n}\n'
     test = module / "tests" / "refused.tftest.hcl"
     test.write_text(
-        f'{mocks}run "refused" {{\n  command = plan\n  variables {{\n{values}\n  }}\n{options}}}\n', encoding="utf-8"
+        f'{mocks}run "refused" {{\n  command = plan\n  variables {{\n{values}\n  }}\n{options}{more}}}\n',
+        encoding="utf-8",
     )
     try:
-        done = said(module, "test", "-no-color", f"-filter=tests/{test.name}")
+        return said(module, "test", "-no-color", f"-filter=tests/{test.name}")
     finally:
         test.unlink()
-    assert done.returncode != 0, done.stdout
-    return in_one_line(done.stdout + done.stderr)
+
+
+@needs_terraform
+def test_what_the_fleet_file_leaves_out_has_the_functions_default(module: Path, tmp_path: Path) -> None:
+    """One meaning: the defaults of the functions' model, of which Terraform reads the schema."""
+    text = FLEET.read_text(encoding="utf-8")
+    for line in (
+        r"    architecture: amd64\n",
+        r"    liveness: /  .*\n",
+        r"      max_lag_blocks: .*\n",
+        r", alarms: \[\]",
+    ):
+        text, count = re.subn(line, "", text)
+        assert count, line
+    sparse = tmp_path / "sparse.yaml"
+    sparse.write_text(text, encoding="utf-8")
+    group = load(sparse).groups["nodes"]
+    condition = " && ".join(
+        [
+            f"local.fleet.groups.nodes.architecture == {json.dumps(group.architecture)}",
+            f"local.fleet.groups.nodes.liveness == {json.dumps(group.liveness)}",
+            f"local.fleet.groups.nodes.limits.max_lag_blocks == {group.limits.max_lag_blocks}",
+            'length(local.services["xai-production-grafana-1"].alarms) == 0',
+        ]
+    )
+    more = f'  assert {{\n    condition = {condition}\n    error_message = "another default"\n  }}\n'
+    done = planned(module, {**GOOD, "fleet_file": str(sparse)}, ["terraform_data.fleet"], more)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_terraform
@@ -369,9 +428,8 @@ def test_reader_sees_every_resource() -> None:
 
 
 def test_what_keeps_data_cannot_be_destroyed() -> None:
-    """`terraform destroy` is refused by each of them, and by what runs: a line that is missing takes no service with it."""
+    """`terraform destroy` is refused by each of them, and nothing else hides one of them: what depends on a thing is refused first."""
     kept = {block.address for block in resources() if block.type in KEEPS_DATA and block.address not in MAY_GO}
-    kept |= {block.address for block in resources() if block.type == "aws_ecs_service"}
     held = {block.address for block in resources() if block.lifecycle.get("prevent_destroy") is True}
     assert held == kept
     assert set(MAY_GO) < {block.address for block in resources()}

@@ -105,7 +105,7 @@ class Host:
         environment = {
             **os.environ, "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin", "CLUSTER": "xai", "SERVICE": "xai-node-1",
             "VOLUME_ID": VOLUME, "API_PORT": "8080", "AWS_DEFAULT_REGION": "us-east-1", "ROOT": str(self.folder / "root"),
-            "MOUNT": str(self.folder / "mount"), "DEVICES": str(self.folder / "dev"), "PATIENCE": str(patience), "PAUSE": "1",
+            "MOUNT": str(self.folder / "mount"), "DEVICES": str(self.folder / "dev"), "PATIENCE": str(patience), "PAUSE": "1", "LOOK": str(8 << 20),
             "TELL_WITHIN": str(tell_within), "STOP_SECONDS": "120", "LOG_GROUP": "/ecs/xai/hosts",
         }  # fmt: skip
         done = subprocess.run(
@@ -163,6 +163,23 @@ def test_volume_that_is_neither_blank_nor_known_is_never_formatted(host: Host) -
     assert host.calls[-1] == "shutdown -h now"
 
 
+@pytest.mark.parametrize("device", ["/proc/self/mem", "short", "wiped"])
+def test_volume_that_cannot_be_read_or_had_data_further_on_is_never_formatted(host: Host, device: str) -> None:
+    """An error of reading is not a zero, nor is a device that is shorter than what is looked at, nor a head that was wiped."""
+    if device == "short":
+        host.device.write_bytes(bytes(1 << 20))
+    elif device == "wiped":
+        content = bytearray(8 << 20)
+        content[(8 << 20) - 512 : (8 << 20) - 508] = b"data"
+        host.device.write_bytes(content)
+    else:
+        host.device.unlink()
+        host.device.symlink_to(device)
+    assert host.boot() != 0
+    assert not host.joined
+    assert "formatting it" not in (host.folder / "said").read_text()
+
+
 def test_volume_is_taken_by_force_only_when_the_other_host_is_terminated(host: Host) -> None:
     """Running, then shutting down, then terminated: only the last lets go."""
     host.state = {"holder": OLD, "states": ["running", "shutting-down", "terminated"]}
@@ -170,7 +187,8 @@ def test_volume_is_taken_by_force_only_when_the_other_host_is_terminated(host: H
     order = [call.split()[2] for call in host.calls if call.startswith("aws ec2")]
     assert order.count("describe-instances") == 3
     assert order.index("detach-volume") > max(i for i, call in enumerate(order) if call == "describe-instances")
-    assert any("detach-volume" in call and "--force" in call for call in host.calls)
+    # From that host alone: if another one has taken it meanwhile, AWS refuses.
+    assert any("detach-volume" in call and f"--instance-id {OLD} --force" in call for call in host.calls)
     assert host.joined
 
 

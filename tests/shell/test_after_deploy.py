@@ -86,3 +86,16 @@ def test_tick_function_without_its_queue_is_told(deployed: FakeDeployment, capsy
     deployed.mappings.clear()
     assert main(["--stage", "staging"], clients=deployed.client) == 1
     assert "does not read" in capsys.readouterr().err
+
+
+def test_without_credentials_it_is_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, and not the status of a deployment that is incomplete."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    assert main(["--stage", "staging"]) == 3
+    assert capsys.readouterr().err == "could not complete staging: Unable to locate credentials; it may be run again\n"

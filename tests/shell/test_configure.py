@@ -20,11 +20,12 @@ MADE: dict[str, Any] = {
     "environment_variables": {
         "XAI_OPS_TABLE": "ops-staging",
         "XAI_OPS_BUCKET": "ops-staging-210987654321",
-        "XAI_OPS_TICK_QUEUE_ARN": "arn:aws:sqs:eu-west-1:210987654321:xai-ops-staging-ticks",
-        "XAI_OPS_TICK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/210987654321/xai-ops-staging-ticks",
-        "XAI_OPS_DEAD_QUEUE_ARN": "arn:aws:sqs:eu-west-1:210987654321:xai-ops-staging-dead",
+        "XAI_OPS_TICK_QUEUE_ARN": "arn:aws:sqs:us-east-1:210987654321:xai-ops-staging-ticks",
+        "XAI_OPS_TICK_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/210987654321/xai-ops-staging-ticks",
+        "XAI_OPS_DEAD_QUEUE_ARN": "arn:aws:sqs:us-east-1:210987654321:xai-ops-staging-dead",
     },
 }
+ELSEWHERE = "arn:aws:sqs:eu-west-1:210987654321:xai-ops-staging-dead"
 
 
 @pytest.fixture
@@ -74,13 +75,24 @@ def test_check_says_each_difference_and_writes_nothing(project: Path, capsys: py
 @pytest.mark.parametrize(
     ("output", "told"),
     [
+        ({"chalice": {"value": MADE}}, "chalice is not known here; allowed: what the output `chalice` has"),
+        (
+            {**MADE, "environment_variables": {**MADE["environment_variables"], "XAI_OPS_DEAD_QUEUE_ARN": ELSEWHERE}},
+            f"queue {ELSEWHERE} is not in us-east-1",
+        ),
         ("", "is not what `terraform output -json chalice` prints"),
         ("{", "Invalid JSON"),
         ({**MADE, "environment": "production"}, "this is the output of production, and --stage is staging"),
-        ({**MADE, "subnet_ids": []}, "subnet_ids: List should have at least 1 item"),
-        ({**MADE, "security_group_ids": ["default"]}, "security_group_ids.0: String should match pattern"),
-        ({key: value for key, value in MADE.items() if key != "subnet_ids"}, "subnet_ids: Field required"),
-        ({**MADE, "environment_variables": {**MADE["environment_variables"], "XAI": "x"}}, "XAI: Extra inputs"),
+        ({**MADE, "subnet_ids": []}, "subnet_ids is []; allowed: ids of subnets, one at least"),
+        (
+            {**MADE, "security_group_ids": ["default"]},
+            'security_group_ids.0 is "default"; allowed: ids of security groups, one at least, each like sg-0123abcd',
+        ),
+        ({key: value for key, value in MADE.items() if key != "subnet_ids"}, "subnet_ids is missing"),
+        (
+            {**MADE, "environment_variables": {**MADE["environment_variables"], "XAI": "x"}},
+            "environment_variables.XAI is not known here",
+        ),
     ],
 )
 def test_wrong_output_is_told_and_changes_nothing(
