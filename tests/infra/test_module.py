@@ -105,7 +105,7 @@ def test_bootstrap_is_valid(module: Path) -> None:
     [
         pytest.param(
             path.name,
-            marks=pytest.mark.every_stage if path.name in ("staging.tftest.hcl", "development.tftest.hcl") else (),
+            marks=pytest.mark.every_stage if path.name == "staging.tftest.hcl" else (),
         )
         for path in sorted((MODULE / "tests").glob("*.tftest.hcl"))
     ],
