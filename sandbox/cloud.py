@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import threading
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 from botocore import xform_name
+from flask import got_request_exception
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -37,6 +39,7 @@ _ERRORS = {
     "denied": ("AccessDeniedException", "User is not authorized to perform this operation", 400),
 }
 Answer = tuple[int, bytes, str, dict[str, str]]
+ANSWERS_KEPT = 500  # of other clients, for their next try
 Made = tuple[str, str]  # function, call as botocore spells it: "client:method"
 
 
@@ -67,6 +70,9 @@ class Cloud:
         self._refused: list[str] = []
         self._lock = threading.Lock()
         self._one_by_one = threading.Lock()
+        self._heard: dict[str, tuple[str, list[tuple[str, str]], list[bytes]]] = {}
+        self._failures: list[str] = []
+        got_request_exception.connect(self._failed)
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Quiet)
         self._server.daemon_threads = True  # type: ignore[attr-defined]
@@ -136,7 +142,44 @@ class Cloud:
             if fault == "lost_answer":
                 list(self._moto(environ, lambda *_: None))
                 raise LostAnswerError
-            return list(self._moto(environ, start_response))
+            return self._once(environ, start_response, ours=ours)
+
+    def _once(self, environ: dict[str, Any], start_response: Callable[..., Any], *, ours: bool) -> list[bytes]:
+        """Moto's answer; the same again to a client that did not hear it, and says so by the same invocation id.
+
+        Our own functions have no such luck: what they do must be safe to repeat, which a lost answer tests.
+        Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+        """
+        asked = "" if ours else environ.get("HTTP_AMZ_SDK_INVOCATION_ID", "")
+        if asked in self._heard:
+            status, headers, body = self._heard[asked]
+            self._failures.append(
+                f"answered again: {environ.get('HTTP_AMZ_SDK_REQUEST')} {environ['PATH_INFO']} {status}"
+            )
+            start_response(status, headers)
+            return body
+        said: list[Any] = []
+
+        def begin(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            said[:] = [status, headers]
+            return start_response(status, headers, *more)
+
+        body = list(self._moto(environ, begin))
+        if asked and said[0] < "5":
+            self._heard[asked] = (said[0], said[1], body)
+            while len(self._heard) > ANSWERS_KEPT:
+                self._heard.pop(next(iter(self._heard)))
+        return body
+
+    def failures(self) -> list[str]:
+        """Where moto broke, or an answer was lost: what a client's second try may have met."""
+        with self._lock:
+            return list(self._failures)
+
+    def _failed(self, _app: Any, exception: Exception, **_: Any) -> None:
+        trace = "".join(traceback.format_exception(exception)[-3:])
+        with self._lock:
+            self._failures.append(trace)
 
     def _beside(self, path: str, method: str) -> Answer | None:
         """What is no call to AWS: a layer's download, the sandbox's time, our own HTTP API."""

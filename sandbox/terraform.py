@@ -132,11 +132,22 @@ class TerraformGround(Ground):
     def __init__(self, world: World) -> None:
         """Apply a copy of the module in the sandbox's folder; moto gets what the provider needs of it."""
         super().__init__(world.cloud.url, world.fleet)
+        self._cloud = world.cloud
         os.environ.update(MOTO)
         self._restore = close_infra_gaps(lambda name: tuple(name.split("/")[1:]) in world.plane.services)
         self.terraform = Terraform(
             copy_module(world.root / "terraform", world.fleet_file), world.fleet.environment, self.url
         )
+
+    def apply(self) -> None:
+        """Apply; when that fails it is also said whether the sandbox's cloud broke. Raises TerraformError."""
+        try:
+            self.terraform.apply()
+        except TerraformError as error:
+            broken = self._cloud.failures()
+            raise TerraformError(
+                f"{error}\nThe cloud itself failed {len(broken)} times:\n" + "\n".join(broken[-5:])
+            ) from error
 
     def leave(self) -> None:
         """Moto is as it was."""
@@ -149,7 +160,7 @@ class TerraformGround(Ground):
         self.terraform.init()
         zone = self.client("route53").create_hosted_zone(Name="xai.example.org", CallerReference="1")
         self.terraform.variables = {"hosted_zone_id": zone["HostedZone"]["Id"].rsplit("/", 1)[-1]}
-        self.terraform.apply()
+        self.apply()
         self._put_secrets()
         cloudwatch = self.client("cloudwatch")
         for page in cloudwatch.get_paginator("describe_alarms").paginate():
@@ -159,7 +170,7 @@ class TerraformGround(Ground):
     def deploy(self, stable: Mapping[str, str]) -> None:
         """The services, each on its group's stable image."""
         self.terraform.variables["first_images"] = {group: image.rsplit("@", 1)[-1] for group, image in stable.items()}
-        self.terraform.apply()
+        self.apply()
 
     def _put_secrets(self) -> None:
         secrets, tokens = self.client("secretsmanager"), self._tokens()

@@ -454,3 +454,28 @@ def test_recursion_is_terminated_until_allowed(local: LocalCloud) -> None:
     client.put_function_recursion_config(FunctionName="tick", RecursiveLoop="Allow")
     assert client.get_function_recursion_config(FunctionName="tick")["RecursiveLoop"] == "Allow"
     assert local.recursion == [("tick", True)]
+
+
+def test_second_try_of_somebody_elses_call_gets_the_answer_that_was_lost(local: LocalCloud) -> None:
+    """Terraform would otherwise meet its own first half as a duplicate, and stop. Another call is another call."""
+    ec2 = boto3.client(
+        "ec2", endpoint_url=local.cloud.url, region_name=REGION, aws_access_key_id="t", aws_secret_access_key="t"
+    )
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
+    ids = iter(["one", "one", "two"])
+
+    def name_the_call(request: Any, **_: Any) -> None:
+        request.headers["amz-sdk-invocation-id"] = next(ids)
+
+    ec2.meta.events.register("before-send.ec2", name_the_call)
+    rule = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+
+    def allow() -> str:
+        made = ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+        return str(made["SecurityGroupRules"][0]["SecurityGroupRuleId"])
+
+    assert allow() == allow()
+    assert [each.split(":")[0] for each in local.cloud.failures()] == ["answered again"]
+    with pytest.raises(ClientError, match="Duplicate"):
+        allow()
