@@ -128,50 +128,46 @@ resource "aws_iam_role_policy_attachment" "host_sessions" {
   policy_arn = "arn:${local.partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"
 }
 
-data "aws_iam_policy_document" "host" {
-  for_each = local.nodes
-
-  statement {
-    actions   = ["ec2:DescribeInstances", "ec2:DescribeVolumes"]
-    resources = ["*"] # know no resource
-  }
-  statement {
-    actions   = ["ec2:AttachVolume", "ec2:DetachVolume"]
-    resources = [aws_ebs_volume.node[each.key].arn]
-  }
-  # Both ends are asked: the volume above, and this node's own instances, the one before this one too.
-  statement {
-    actions   = ["ec2:AttachVolume", "ec2:DetachVolume"]
-    resources = ["arn:${local.partition}:ec2:${local.fleet.region}:${local.account_id}:instance/*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/node"
-      values   = [each.key]
-    }
-  }
-  statement {
-    actions   = ["cloudwatch:PutMetricData"]
-    resources = ["*"] # knows no resource; the namespace bounds it
-
-    condition {
-      test     = "StringEquals"
-      variable = "cloudwatch:namespace"
-      values   = ["XAI/Chain"]
-    }
-  }
-  statement {
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.hosts.arn}:*"]
-  }
-}
-
+# Written out, not read as a policy document: Terraform reads no document while any volume is to be made, and one more node would then
+# change every host's policy in the plan.
 resource "aws_iam_role_policy" "host" {
   for_each = aws_iam_role.host
 
-  name   = "volume-and-metrics"
-  role   = each.value.name
-  policy = data.aws_iam_policy_document.host[each.key].json
+  name = "volume-and-metrics"
+  role = each.value.name
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Effect   = "Allow"
+        Action   = ["ec2:DescribeInstances", "ec2:DescribeVolumes"]
+        Resource = "*" # know no resource
+      },
+      {
+        Effect   = "Allow"
+        Action   = ["ec2:AttachVolume", "ec2:DetachVolume"]
+        Resource = aws_ebs_volume.node[each.key].arn
+      },
+      {
+        # Both ends are asked: the volume above, and this node's own instances, the one before this one too.
+        Effect    = "Allow"
+        Action    = ["ec2:AttachVolume", "ec2:DetachVolume"]
+        Resource  = "arn:${local.partition}:ec2:${local.fleet.region}:${local.account_id}:instance/*"
+        Condition = { StringEquals = { "aws:ResourceTag/node" = each.key } }
+      },
+      {
+        Effect    = "Allow"
+        Action    = "cloudwatch:PutMetricData"
+        Resource  = "*" # knows no resource; the namespace bounds it
+        Condition = { StringEquals = { "cloudwatch:namespace" = "XAI/Chain" } }
+      },
+      {
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.hosts.arn}:*"
+      },
+    ]
+  })
 }
 
 resource "aws_iam_instance_profile" "host" {
