@@ -40,7 +40,7 @@ demo: $(READY)
 # In two parts: Terraform takes both cores, and scenarios that are kept waiting end otherwise.
 test: $(READY) $(SCAN)
 	$(PY) -m pytest -n 3 --dist worksteal -m "not every_stage" --ignore tests/e2e
-	$(PY) -m pytest -n 4 --dist worksteal tests/e2e
+	$(PY) -m pytest -n 2 --dist worksteal tests/e2e
 
 terraform:
 	@command -v terraform >/dev/null || { echo "terraform 1.11 or later is not on PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }

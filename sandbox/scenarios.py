@@ -23,6 +23,7 @@ from sandbox.lambdas import LambdaKilledError
 from sandbox.node import tear
 from sandbox.world import EXPLORER_COMMAND, NODE_COMMAND, World
 
+SLOWER = 16.0  # where a real process' own start, half a second of a busy machine, decides how it ends
 Step = Callable[[World], None]
 Check = Callable[[World, Rollout], str | None]  # what is wrong, None when all is well
 
@@ -489,7 +490,8 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(name="answers-500", tells="answers 500 after two minutes", ends=R, reasons=("answers",),
                  faults=("error5xx-after=130",), tickets=1),
         Scenario(name="hangs", tells="stops answering in its bake", ends=R, reasons=("answers",), faults=("hang-after=150",), tickets=1),
-        Scenario(name="slow-start", tells="slow, but inside its start period", ends=P, faults=("slow-start=45",), tickets=0),
+        Scenario(name="slow-start", tells="slow, but inside its start period", ends=P, faults=("slow-start=45",), tickets=0,
+                 scale=SLOWER),
         Scenario(name="regresses", tells="starts from genesis", ends=R, faults=("regress",), tickets=1),
         Scenario(name="lags", tells="always 30 blocks behind", ends=R, faults=("lag=30",), tickets=1),
         Scenario(name="stops-finality", tells="mines on, but finality never goes on", ends=R, reasons=("finality", "deadline"),
@@ -504,7 +506,7 @@ SCENARIOS: Mapping[str, Scenario] = {
                  tickets=1, checks=(not_quarantined,)),
         Scenario(name="breaker-first", tells="our Lambdas are down, ECS' breaker acts: agreed with", ends=R,
                  reasons=("circuit_breaker",), faults=("die-after=4@node-1",), during=lambdas_off, tickets=1,
-                 checks=(breaker_acted, updates(1))),
+                 checks=(breaker_acted, updates(1)), scale=SLOWER),
         Scenario(name="breaker-elsewhere", tells="ECS' breaker returns to a release that was never promoted: corrected to stable",
                  ends=S, reasons=("newer_push",), during=breaker_elsewhere, checks=(newer_taken_back,)),
         Scenario(name="alarm-in-bake", tells="an alarm of the node fires", ends=R, reasons=("alarm",), during=alarm_in_bake, tickets=1),
