@@ -164,7 +164,7 @@ def check_configuration(world: World, ground: TerraformGround, variables: Mappin
         web = {name: dict(size) for name, size in variables["web"]["value"].items()}
         web[group]["environment"] = {**web[group]["environment"], "XAI_SHOWN": "yes"}
         ground.terraform.variables["web"] = web
-    ground.terraform.apply()
+    ground.apply()
     assert {service: revision_of(world, service) for service in services} == stable
 
     moved = roll(world, group, {"configuration": True})
